@@ -1,0 +1,89 @@
+"""An asyncio-first, streaming-first SDK for the DGrid AI Gateway: one client, one session pool, four wire formats.
+
+    from dgrid_async import AsyncDGrid
+
+The four modules `messages`, `chat_completions`, `responses` and `generate_content` hold the classes of the four formats; each
+is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dgrid_async.client import AsyncDGrid
+from dgrid_async.config import Limits, Retries, Timeouts, __version__
+from dgrid_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ClientClosedError,
+    ConfigError,
+    ConflictError,
+    DGridError,
+    EventTooLargeError,
+    InsufficientQuotaError,
+    InternalServerError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    PoolTimeoutError,
+    RateLimitError,
+    RequestTooLargeError,
+    ServiceUnavailableError,
+    StreamDecodeError,
+    StreamTruncatedError,
+    UnexpectedResponseError,
+    UnprocessableEntityError,
+)
+from dgrid_async.stream import EventStream, TextStream
+
+if TYPE_CHECKING:
+    from dgrid_async.apis import chat_completions, generate_content, messages, responses
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AsyncDGrid",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClientClosedError",
+    "ConfigError",
+    "ConflictError",
+    "DGridError",
+    "EventStream",
+    "EventTooLargeError",
+    "InsufficientQuotaError",
+    "InternalServerError",
+    "Limits",
+    "NotFoundError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "PoolTimeoutError",
+    "RateLimitError",
+    "RequestTooLargeError",
+    "Retries",
+    "ServiceUnavailableError",
+    "StreamDecodeError",
+    "StreamTruncatedError",
+    "TextStream",
+    "Timeouts",
+    "UnexpectedResponseError",
+    "UnprocessableEntityError",
+    "__version__",
+    "chat_completions",
+    "generate_content",
+    "messages",
+    "responses",
+]
+
+_SLICES = frozenset({"chat_completions", "generate_content", "messages", "responses"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SLICES:
+        return import_module(f"dgrid_async.apis.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The four wire formats, one slice each; sans-IO, and none knows another."""

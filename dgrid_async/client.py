@@ -1,0 +1,488 @@
+"""The client: one coroutine method per entry of the gateway, over one pool.
+
+It turns a caller's arguments into a `Call`; the waiting is `transport`'s and `stream`'s, the formats are the slices'.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Mapping
+from functools import cached_property, lru_cache, partial
+from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, Unpack, overload
+from urllib.parse import urlencode
+
+import attrs
+
+from dgrid_async import codec, failures
+from dgrid_async.config import (
+    CALL_OPTIONS,
+    DEFAULT_BASE_URL,
+    Limits,
+    Retries,
+    Secret,
+    Timeouts,
+    __version__,
+    normal_base_url,
+    normal_headers,
+    normal_key,
+)
+from dgrid_async.endpoint import Endpoint
+from dgrid_async.errors import ConfigError, UnexpectedResponseError
+from dgrid_async.pool import Network, Pool, PoolStats
+from dgrid_async.stream import EventStream
+from dgrid_async.transport import Answer, Call, CoolDown, Request
+from dgrid_async.wire import Reply
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from dgrid_async.apis import chat_completions, generate_content, messages, responses
+    from dgrid_async.apis.chat_completions.params import CreateParams as ChatParams
+    from dgrid_async.apis.generate_content.params import GenerateParams
+    from dgrid_async.apis.messages.params import CreateParams as MessagesParams
+    from dgrid_async.apis.responses.params import CreateParams as ResponsesParams
+
+    MessageStream: TypeAlias = EventStream[messages.Event, messages.Message]
+    ChatStream: TypeAlias = EventStream[chat_completions.Event, chat_completions.ChatCompletion]
+    ResponseStream: TypeAlias = EventStream[responses.Event, responses.Response]
+    ContentStream: TypeAlias = EventStream[
+        generate_content.GenerateContentResponse, generate_content.GenerateContentResponse
+    ]
+
+__all__ = ["AsyncDGrid"]
+
+T = TypeVar("T")
+ReplyT = TypeVar("ReplyT", bound=Reply)
+
+_USER_AGENT = f"dgrid-async/{__version__} Python/{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@attrs.frozen(kw_only=True)
+class _Options:
+    """What `with_options` can replace; the pool is not among it."""
+
+    secret: Secret | None
+    base_url: str
+    timeouts: Timeouts
+    retries: Retries
+    headers: Mapping[str, str] = attrs.field(repr=False)
+
+
+class AsyncDGrid:
+    """A client of the DGrid AI Gateway.
+
+    Use it under `async with`, or `close()` it; one client serves any number of concurrent calls.
+
+    Args:
+        api_key: The gateway's key; None takes DGRID_API_KEY from the environment.
+        base_url: The gateway's address, with or without `/v1`; None takes DGRID_BASE_URL, or https://api.dgrid.ai.
+        timeouts: Limits of time, in seconds.
+        retries: When a failed call is tried again.
+        limits: Limits of connections and sizes.
+        headers: Sent with every request, over what the client sends.
+        http_referer: Your site, as the gateway's HTTP-Referer header.
+        x_title: Your app's name, as the gateway's X-Title header.
+        session: Your own `aiohttp.ClientSession`: used with its proxy, TLS and connection settings, and never closed.
+        proxy: Address of an HTTP proxy; None takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment.
+        ca_file: Path of a PEM file of authorities to trust; None trusts the system's, or what SSL_CERT_FILE names.
+        client_cert: Path of a PEM file with certificate and key, or the two paths.
+
+    Raises:
+        ConfigError: No key is given or set, or an option has no meaning.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        limits: Limits | None = None,
+        headers: Mapping[str, str] | None = None,
+        http_referer: str | None = None,
+        x_title: str | None = None,
+        session: aiohttp.ClientSession | None = None,
+        proxy: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        client_cert: str | os.PathLike[str] | tuple[str, str] | None = None,
+    ) -> None:
+        given = {"http-referer": http_referer, "x-title": x_title, **(headers or {})}
+        own = normal_headers({name: value for name, value in given.items() if value is not None})
+        if session is not None and (proxy, ca_file, client_cert) != (None, None, None):
+            raise ConfigError("session= brings its own proxy and TLS settings: give them to the session, or leave it out")
+        self._options = _Options(
+            secret=_key(api_key, own),
+            base_url=normal_base_url(base_url or os.environ.get("DGRID_BASE_URL") or DEFAULT_BASE_URL),
+            timeouts=_of(Timeouts, "timeouts", timeouts),
+            retries=_of(Retries, "retries", retries),
+            headers=own,
+        )
+        network = Network(session=session, proxy=proxy, ca_file=ca_file, client_cert=client_cert)
+        self._pool = Pool(_of(Limits, "limits", limits), network)
+        self._cool_down = CoolDown()
+
+    def with_options(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncDGrid:
+        """Return a client with other options over the same pool; closing either closes both.
+
+        Args:
+            api_key, base_url, timeouts, retries: As for the class; None keeps what this client has.
+            headers: Added to this client's own.
+        """
+        old = self._options
+        twin = object.__new__(AsyncDGrid)
+        twin._options = attrs.evolve(
+            old,
+            secret=old.secret if api_key is None else normal_key(api_key),
+            base_url=old.base_url if base_url is None else normal_base_url(base_url),
+            timeouts=old.timeouts if timeouts is None else _of(Timeouts, "timeouts", timeouts),
+            retries=old.retries if retries is None else _of(Retries, "retries", retries),
+            headers={**old.headers, **normal_headers(headers or {})},
+        )
+        twin._pool, twin._cool_down = self._pool, self._cool_down
+        return twin
+
+    def __repr__(self) -> str:
+        return f"AsyncDGrid(base_url={self._options.base_url!r}, closed={self.closed})"
+
+    # ----------------------------------------------------------------------------------------------------- the entries
+
+    @cached_property
+    def messages(self) -> Messages:
+        """Claude Messages, `/v1/messages`."""
+        return Messages(self)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """OpenAI Chat; `chat.completions` is `/v1/chat/completions`."""
+        return Chat(self)
+
+    @cached_property
+    def responses(self) -> Responses:
+        """OpenAI Responses, `/v1/responses`."""
+        return Responses(self)
+
+    @cached_property
+    def models(self) -> Models:
+        """Gemini, `/v1/models/{model}:generateContent`."""
+        return Models(self)
+
+    # ------------------------------------------------------------------------------------------------------------- life
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the client as `terminate` does: nothing that it began outlives the block."""
+        self.terminate()
+        await self._pool.wait_closed()
+
+    async def close(self) -> None:
+        """Refuse new calls, wait until those under way have ended, and close the connections."""
+        await self._pool.close()
+
+    def terminate(self) -> None:
+        """Refuse new calls and cut those under way: whoever waits for one gets a `ClientClosedError` at once."""
+        self._pool.terminate()
+
+    @property
+    def closed(self) -> bool:
+        """True once `close`, `terminate` or the end of `async with` has begun."""
+        return self._pool.closed
+
+    def stats(self) -> PoolStats:
+        """Return the pool's numbers in the running loop: connections in use, calls waiting, the bound."""
+        return self._pool.stats()
+
+    # ------------------------------------------------------------------------------------------------------------ calls
+
+    def call(self, endpoint: Endpoint[Any, Any], name: str, params: dict[str, Any], *, streamed: bool) -> Call:
+        """Return the call that a method's arguments describe, not sent yet.
+
+        Raises:
+            TypeError: A required parameter is missing.
+            ConfigError: A value cannot be sent.
+        """
+        for required in endpoint.required:
+            if params.get(required) is None:
+                raise TypeError(f"{name}() is missing its required parameter {required!r}")
+        options = {option: params.pop(option) for option in CALL_OPTIONS & params.keys()}
+        target = endpoint.encode(params, streamed)
+        body = target.body
+        if options.get("extra_body"):
+            body = {**body, **options["extra_body"]}
+        try:
+            encoded = codec.encode(body)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{name}(): a parameter cannot be sent as JSON: {error}") from error
+        query = {**target.query, **(options.get("extra_query") or {})}
+        own = self._options
+        return Call(
+            self._pool,
+            self._cool_down,
+            Request(
+                url=own.base_url + target.path + ("?" + urlencode(query, doseq=True) if query else ""),
+                body=encoded,
+                headers=self._headers(target.headers, options, streamed=streamed),
+                secret=own.secret,
+                streamed=streamed,
+                timeouts=_of(Timeouts, "timeouts", options.get("timeouts"), own.timeouts),
+                retries=_of(Retries, "retries", options.get("retries"), own.retries),
+                limits=self._pool.limits,
+            ),
+        )
+
+    def _headers(self, special: Mapping[str, str], options: Mapping[str, Any], *, streamed: bool) -> dict[str, str]:
+        headers = {
+            "user-agent": _USER_AGENT,
+            "content-type": "application/json",
+            "accept": "text/event-stream" if streamed else "application/json",
+            # A compressed event stream comes in bursts: the compressor waits for more.
+            "accept-encoding": "identity" if streamed else "gzip, deflate",
+            **special,
+            **self._options.headers,
+        }
+        if key := options.get("idempotency_key"):
+            headers.update(normal_headers({"idempotency-key": key}))
+        extra = options.get("extra_headers")
+        if extra:
+            headers.update(normal_headers({name: value for name, value in extra.items() if value is not None}))
+            for name, value in extra.items():
+                if value is None:
+                    headers.pop(name.lower(), None)
+        return headers
+
+
+class _Entry:
+    """One group of methods of a client, over one endpoint."""
+
+    __slots__ = ("_client",)
+    _slice: ClassVar[str]
+    _name: ClassVar[str]
+    """What the errors call the plain method and the streaming one."""
+    _stream_name: ClassVar[str]
+
+    def __init__(self, client: AsyncDGrid) -> None:
+        self._client = client
+
+    def _create(self, params: dict[str, Any], *, stream: bool = False) -> Awaitable[Any]:
+        if stream:
+            return self._stream(params).open()
+        endpoint = _endpoint(self._slice)
+        return self._client.call(endpoint, self._name, params, streamed=False).send(partial(decoded, endpoint))
+
+    def _stream(self, params: dict[str, Any]) -> EventStream[Any, Any]:
+        endpoint = _endpoint(self._slice)
+        return EventStream(endpoint, self._client.call(endpoint, self._stream_name, params, streamed=True))
+
+
+class Messages(_Entry):
+    """Claude Messages.
+
+    Source: docs.anthropic.com/en/api/messages.
+    """
+
+    _slice, _name, _stream_name = "messages", "messages.create", "messages.stream"
+
+    @overload
+    async def create(self, *, stream: Literal[False] = False, **params: Unpack[MessagesParams]) -> messages.Message: ...
+    @overload
+    async def create(self, *, stream: Literal[True], **params: Unpack[MessagesParams]) -> MessageStream: ...
+    async def create(self, *, stream: bool = False, **params: Any) -> Any:
+        """Return the reply; or with `stream=True` the stream of its events, opened.
+
+        Raises:
+            TypeError: `model`, `max_tokens` or `messages` is missing.
+            DGridError: The call failed, retries included.
+
+        Cancel: the connection is closed.
+        """
+        return await self._create(params, stream=stream)
+
+    def stream(self, **params: Unpack[MessagesParams]) -> MessageStream:
+        """Return the stream of the reply's events; `async with` sends the request.
+
+        Raises:
+            TypeError: As `create`.
+        """
+        return self._stream(dict(params))
+
+
+class Chat:
+    """OpenAI Chat: `completions` is all of it."""
+
+    __slots__ = ("completions",)
+
+    def __init__(self, client: AsyncDGrid) -> None:
+        self.completions = ChatCompletions(client)
+
+
+class ChatCompletions(_Entry):
+    """OpenAI Chat Completions.
+
+    Source: platform.openai.com/docs/api-reference/chat.
+    """
+
+    _slice, _name, _stream_name = "chat_completions", "chat.completions.create", "chat.completions.stream"
+
+    @overload
+    async def create(
+        self, *, stream: Literal[False] = False, **params: Unpack[ChatParams]
+    ) -> chat_completions.ChatCompletion: ...
+    @overload
+    async def create(self, *, stream: Literal[True], **params: Unpack[ChatParams]) -> ChatStream: ...
+    async def create(self, *, stream: bool = False, **params: Any) -> Any:
+        """Return the reply; or with `stream=True` the stream of its chunks, opened.
+
+        Raises:
+            TypeError: `model` or `messages` is missing.
+            DGridError: The call failed, retries included.
+
+        Cancel: the connection is closed.
+        """
+        return await self._create(params, stream=stream)
+
+    def stream(self, **params: Unpack[ChatParams]) -> ChatStream:
+        """Return the stream of the reply's chunks; `async with` sends the request.
+
+        Raises:
+            TypeError: As `create`.
+        """
+        return self._stream(dict(params))
+
+
+class Responses(_Entry):
+    """OpenAI Responses.
+
+    Source: platform.openai.com/docs/api-reference/responses.
+    """
+
+    _slice, _name, _stream_name = "responses", "responses.create", "responses.stream"
+
+    @overload
+    async def create(
+        self, *, stream: Literal[False] = False, **params: Unpack[ResponsesParams]
+    ) -> responses.Response: ...
+    @overload
+    async def create(self, *, stream: Literal[True], **params: Unpack[ResponsesParams]) -> ResponseStream: ...
+    async def create(self, *, stream: bool = False, **params: Any) -> Any:
+        """Return the reply; or with `stream=True` the stream of its events, opened.
+
+        Raises:
+            TypeError: `model` is missing.
+            DGridError: The call failed, retries included.
+
+        Cancel: the connection is closed.
+        """
+        return await self._create(params, stream=stream)
+
+    def stream(self, **params: Unpack[ResponsesParams]) -> ResponseStream:
+        """Return the stream of the reply's events; `async with` sends the request.
+
+        Raises:
+            TypeError: As `create`.
+        """
+        return self._stream(dict(params))
+
+
+class Models(_Entry):
+    """Gemini generateContent.
+
+    Source: ai.google.dev/api/generate-content.
+    """
+
+    _slice, _name, _stream_name = "generate_content", "models.generate_content", "models.stream_generate_content"
+
+    async def generate_content(self, **params: Unpack[GenerateParams]) -> generate_content.GenerateContentResponse:
+        """Return the reply.
+
+        Raises:
+            TypeError: `model` is missing.
+            DGridError: The call failed, retries included.
+
+        Cancel: the connection is closed.
+        """
+        return await self._create(dict(params))  # type: ignore[no-any-return]  # the endpoint is looked up by name
+
+    def stream_generate_content(self, **params: Unpack[GenerateParams]) -> ContentStream:
+        """Return the stream of the reply's chunks; `async with` sends the request.
+
+        Raises:
+            TypeError: As `generate_content`.
+        """
+        return self._stream(dict(params))
+
+
+@lru_cache(maxsize=None)
+def _endpoint(name: str) -> Endpoint[Any, Any]:
+    """Return a slice's endpoint; its classes are made at the first call, so that a program pays for what it uses."""
+    endpoint: Endpoint[Any, Any] = import_module(f"dgrid_async.apis.{name}.endpoint").ENDPOINT
+    return endpoint
+
+
+def decoded(endpoint: Endpoint[Any, ReplyT], answer: Answer, body: bytes) -> ReplyT:
+    """Return the reply that the whole body of a 2xx is.
+
+    Raises:
+        APIStatusError: It is an error all the same.
+        UnexpectedResponseError: It is no reply of this endpoint.
+    """
+    try:
+        value = codec.decode(body)
+    except ValueError as error:
+        what = "an HTML page" if failures.looks_like_html(body) else "not JSON" if body.strip() else "empty"
+        raise _unexpected(endpoint, answer, body, what) from error
+    failure = failures.error_in(value)
+    if failure is None and isinstance(value, dict):
+        failure = endpoint.failure_of(value)
+    if failure is not None:
+        raise failures.from_event(failure, answer.headers, secret=answer.secret)
+    try:
+        reply = endpoint.decode_reply(value)
+    except Exception as error:
+        raise _unexpected(endpoint, answer, body, f"JSON of the wrong shape ({error})") from error
+    reply._request_id = answer.request_id  # noqa: SLF001 -- no field of the wire, so no argument of the class
+    return reply
+
+
+def _unexpected(endpoint: Endpoint[Any, Any], answer: Answer, body: bytes, what: str) -> UnexpectedResponseError:
+    shown = failures.excerpt(body)
+    return UnexpectedResponseError(
+        f"the answer of {endpoint.name} is {what} (content type {answer.content_type!r}): check base_url; it begins {shown!r}",
+        status=answer.status,
+        content_type=answer.content_type,
+        excerpt=shown,
+        request_id=answer.request_id,
+    )
+
+
+def _key(given: str | None, headers: Mapping[str, str]) -> Secret | None:
+    """Return the key to send; None where the caller's own headers carry one."""
+    key = os.environ.get("DGRID_API_KEY") if given is None else given
+    if key is not None and (key.strip() or given is not None):
+        return normal_key(key)
+    if "authorization" in headers:
+        return None
+    raise ConfigError("no API key: set the environment variable DGRID_API_KEY, or give AsyncDGrid(api_key=...)")
+
+
+def _of(kind: type[T], name: str, value: T | None, default: T | None = None) -> T:
+    if value is None:
+        return kind() if default is None else default
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name}={value!r}: give a {kind.__name__}(...)")
+    return value

@@ -1,0 +1,520 @@
+"""The attrs classes of the wire: JSON values to objects and back.
+
+Rules
+1. Structuring is decided once per class: on first use a class gets one function made for its fields, held by a cattrs
+   converter. Nested classes get theirs when the first of their kind arrives, so a slice costs nothing until it is used.
+2. A missing or null field becomes the field's default, never the string "None". A scalar of another kind is converted when
+   nothing is lost; anything else is a `MismatchError` that names the field.
+3. An object keeps a reference to the JSON it came from. Unknown fields live there: `extra` reads them and `to_dict()` gives
+   them back, and an event pays nothing for them.
+4. A union is told apart by the `type` of its members; a member that derives from `Unknown` takes what none of them is.
+
+This module never does I/O and knows no wire format by name.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import types
+import typing
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, dataclass_transform, get_args, get_origin
+
+import attrs
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["MismatchError", "Reply", "Unknown", "WireObject", "converter", "structure", "structurer", "wire_names", "wire_type"]
+
+T = TypeVar("T")
+Hook = Callable[[Any], Any]
+
+
+class MismatchError(ValueError):
+    """JSON that a known field cannot hold; the message names the field, what belongs there and what came."""
+
+    def __init__(self, place: str, wanted: str, value: Any) -> None:
+        super().__init__(f"{place}: {wanted} belongs here, {_kind(value)} came")
+
+
+def _kind(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    kinds = {dict: "an object", list: "an array", str: "a string"}
+    return kinds.get(type(value)) or f"the number {str(value)[:40]}"
+
+
+# ------------------------------------------------------------------------------------------------------------- classes
+
+
+class WireObject:
+    """The base of every event, reply and part of one: an attrs class over the JSON it was decoded from."""
+
+    __slots__ = ("_wire",)
+
+    camel: ClassVar[bool] = False
+    """True where the wire spells field names in camelCase."""
+
+    _wire: dict[str, Any]
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """The fields that came on the wire and that this class does not know, by their wire names; a new dict each time."""
+        wire = getattr(self, "_wire", None)
+        if not wire:
+            return {}
+        known = _spec(type(self)).by_wire_name
+        return {name: value for name, value in wire.items() if name not in known}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the wire form: known fields as they are now, unknown ones as they came.
+
+        A field that the wire did not carry and that still has its default is left out; one that came as null stays null.
+        Of an object that the caller made, every field that is not None is there.
+        """
+        spec = _spec(type(self))
+        wire = getattr(self, "_wire", None)
+        if wire is None:
+            return {part.wire_name: _plain(value) for part in spec.parts if (value := getattr(self, part.name)) is not None}
+        result: dict[str, Any] = {}
+        for name, came in wire.items():
+            part = spec.by_wire_name.get(name)
+            result[name] = came if part is None else part.unstructure(getattr(self, part.name), came)
+        for part in spec.parts:
+            if part.wire_name not in wire:
+                value = getattr(self, part.name)
+                if value is not None and value != part.default():
+                    result[part.wire_name] = _plain(value)
+        return result
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.extra == cast("WireObject", other).extra and all(
+            getattr(self, part.name) == getattr(other, part.name) for part in _spec(type(self)).parts
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, like a dict
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{part.name}={value!r}"
+            for part in _spec(type(self)).parts
+            if (value := getattr(self, part.name)) is not None and (part.const or value != part.default())
+        ]
+        shown += [f"{name}={value!r}" for name, value in self.extra.items()]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Reply(WireObject):
+    """The base of the four reply classes."""
+
+    __slots__ = ("_request_id",)
+
+    @property
+    def request_id(self) -> str | None:
+        """The gateway's name for the call (`DGrid-Request-ID` or its like), or None if it sent none."""
+        return getattr(self, "_request_id", None)
+
+
+@dataclass_transform(field_specifiers=(attrs.field,))
+def wire_type(cls: type[T]) -> type[T]:
+    """Make an attrs class of a wire object.
+
+    Equality, repr and pickling are the base's: generating them for each class would double the time a slice takes to import.
+    """
+    return attrs.define(eq=False, repr=False, getstate_setstate=False, match_args=False, weakref_slot=False)(cls)
+
+
+@wire_type
+class Unknown(WireObject):
+    """Something of a kind that this version does not know; the base of the slices' own `Unknown…` classes.
+
+    Attributes:
+        type: The kind as the wire spelt it, or an empty string.
+        data: The whole object as it came; goes back out unchanged.
+    """
+
+    type: str = ""
+    data: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Nothing: everything is in `data`."""
+        return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object as it came."""
+        return self.data
+
+
+class _Part:
+    """What there is to know about one field of a class."""
+
+    __slots__ = ("const", "default", "hint", "literal", "name", "wire_name")
+
+    def __init__(self, attribute: attrs.Attribute[Any], hint: Any, *, camel: bool) -> None:
+        self.name = attribute.name
+        self.hint = hint
+        plain = attribute.name.rstrip("_")  # `async_`: the wire's name is a Python keyword
+        self.wire_name: str = attribute.metadata.get("wire") or (_to_camel(plain) if camel else plain)
+        self.const = get_origin(hint) is Literal and len(get_args(hint)) == 1
+        self.literal: str | None = None
+        default: Any = attribute.default
+        if hasattr(default, "factory"):
+            self.default: Callable[[], Any] = default.factory
+        else:
+            value = None if default is attrs.NOTHING else default
+            self.default = lambda: value
+            self.literal = repr(value)
+
+    def unstructure(self, value: Any, came: Any) -> Any:
+        """Return the wire form of the value, given what had come in its place."""
+        if value is came or (came is None and value == self.default()):
+            return came
+        if isinstance(value, bytes) and isinstance(came, str) and to_bytes(came, self.name) == value:
+            return came  # the sender's own alphabet and padding
+        return _plain(value)
+
+
+class _Spec:
+    __slots__ = ("by_wire_name", "parts")
+
+    def __init__(self, parts: tuple[_Part, ...]) -> None:
+        self.parts = parts
+        self.by_wire_name = {part.wire_name: part for part in parts}
+
+
+@lru_cache(maxsize=None)
+def _spec(cls: type) -> _Spec:
+    hints = typing.get_type_hints(cls)
+    camel = cast("type[WireObject]", cls).camel
+    return _Spec(tuple(_Part(a, hints[a.name], camel=camel) for a in attrs.fields(cls)))
+
+
+def wire_names(cls: type[WireObject]) -> dict[str, str]:
+    """Return a class's fields: wire name to attribute name."""
+    return {part.wire_name: part.name for part in _spec(cls).parts}
+
+
+def _to_camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.capitalize() for word in tail)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, WireObject):
+        return value.to_dict()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------------- scalars
+
+
+def to_str(value: Any, place: str) -> str:
+    """Return a string: one as it is, a number as its digits."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise MismatchError(place, "a string", value)
+
+
+def to_int(value: Any, place: str) -> int:
+    """Return an integer: one as it is, a float without a fraction, a string of digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 20:  # noqa: PLR2004 -- 64 bits
+        return int(value)
+    raise MismatchError(place, "an integer", value)
+
+
+def to_float(value: Any, place: str) -> float:
+    """Return a number as it is, or what a string of digits says."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    raise MismatchError(place, "a number", value)
+
+
+def to_bool(value: Any, place: str) -> bool:
+    """Return true or false, which 1 and 0 also say."""
+    if value in (True, False) and isinstance(value, (bool, int)):
+        return bool(value)
+    raise MismatchError(place, "true or false", value)
+
+
+def to_bytes(value: Any, place: str) -> bytes:
+    """Return what base64 says, in either alphabet, padded or not."""
+    if not isinstance(value, str):
+        raise MismatchError(place, "base64", value)
+    text = value.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise MismatchError(place, "base64", value) from None
+
+
+_SCALARS: dict[Any, Callable[[Any, str], Any]] = {
+    str: to_str,
+    int: to_int,
+    float: to_float,
+    bool: to_bool,
+    bytes: to_bytes,
+}
+# What a value of the right kind needs no conversion to be; an integer is a number.
+_EXACT = {str: "str", int: "int", bool: "bool"}
+
+
+# --------------------------------------------------------------------------------------------------------- structuring
+
+
+@lru_cache(maxsize=1)
+def converter() -> Converter:
+    """Return the cattrs converter that holds the structuring function of every wire class."""
+    from cattrs import Converter  # dear to import, and only decoding needs it
+
+    made = Converter(detailed_validation=False)
+    made.register_structure_hook_factory(_is_wire_class, _compile)
+    for scalar, strict in _SCALARS.items():
+        made.register_structure_hook(scalar, lambda value, cls, strict=strict: strict(value, cls.__name__))
+    made.register_unstructure_hook_func(_is_wire_class, WireObject.to_dict)
+    made.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
+    return made
+
+
+def structure(value: Any, cls: type[T]) -> T:
+    """Return the object of a wire class that a JSON value describes.
+
+    Raises:
+        MismatchError: A known field holds what it cannot hold.
+    """
+    return cast("T", structurer(cls)(value))
+
+
+@lru_cache(maxsize=None)
+def structurer(cls: Any) -> Hook:
+    """Return the function that makes objects of a wire class, or of a union of them; the hot path keeps it."""
+    if _is_wire_class(cls):
+        return converter().get_structure_hook(cls)
+    return _hook(cls, str(cls))
+
+
+def _is_wire_class(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, WireObject)
+
+
+def _lazy(table: dict[Any, Any], key: Any, cls: type[WireObject]) -> Hook:
+    """Return a function that makes the class's own on the first call, and puts that in its place."""
+
+    def first(value: Any) -> Any:
+        table[key] = converter().get_structure_hook(cls)
+        return table[key](value)
+
+    return first
+
+
+def _compile(cls: type[WireObject]) -> Callable[..., Any]:
+    """Return the structuring function of a class: straight-line code over its fields.
+
+    Written as source because a loop over the fields costs three times as much per event.
+    """
+    if issubclass(cls, Unknown):
+        return _compile_unknown(cls)
+    scope: dict[str, Any] = {"cls": cls, "MismatchError": MismatchError}
+    name = cls.__name__
+    lines = [
+        "def structure(d, _=None):",
+        " if d.__class__ is not dict:",
+        f"  raise MismatchError({name!r}, 'an object', d)",
+        " get = d.get",
+    ]
+    parts = _spec(cls).parts
+    for i, part in enumerate(parts):
+        if part.const:
+            lines.append(f" v{i} = get({part.wire_name!r}, {part.literal})")
+        else:
+            lines.append(f" v{i} = get({part.wire_name!r})")
+            lines.extend(_field_lines(i, part, f"{name}.{part.name}", scope))
+    lines.append(f" self = cls({', '.join(f'v{i}' for i in range(len(parts)))})")
+    lines += [" self._wire = d", " return self"]
+    exec("\n".join(lines), scope)  # noqa: S102 -- source made of field names of our own classes
+    return cast("Callable[..., Any]", scope["structure"])
+
+
+def _compile_unknown(cls: type[Unknown]) -> Callable[..., Any]:
+    def structure_unknown(value: Any, _: Any = None) -> Any:
+        if value.__class__ is not dict:
+            raise MismatchError(cls.__name__, "an object", value)
+        kind = value.get("type")
+        return cls(kind if isinstance(kind, str) else "", value)
+
+    return structure_unknown
+
+
+def _field_lines(i: int, part: _Part, place: str, scope: dict[str, Any]) -> list[str]:
+    """Return the lines that turn the JSON value `v{i}` into the field's value."""
+    v = f"v{i}"
+    absent = part.literal
+    if absent is None:
+        scope[f"default{i}"] = part.default
+        absent = f"default{i}()"
+    hint = _strip_none(part.hint)
+    if hint is Any:
+        return [] if absent == "None" else [f" if {v} is None: {v} = {absent}"]
+    scalar = _scalar(hint)
+    if scalar is not None:
+        scope[f"fix{i}"] = _SCALARS[scalar]
+        convert = f" {v} = {absent} if {v} is None else fix{i}({v}, {place!r})"
+        exact = _EXACT.get(scalar)
+        return [f" if {v}.__class__ is not {exact}:", " " + convert] if exact else [convert]
+    lines = [f" if {v} is None: {v} = {absent}"]
+    if _is_wire_class(hint):
+        scope[f"hook{i}"] = _lazy(scope, f"hook{i}", hint)
+        return [*lines, f" else: {v} = hook{i}({v})"]
+    if get_origin(hint) is list and _is_wire_class(get_args(hint)[0]):
+        scope[f"hook{i}"] = _lazy(scope, f"hook{i}", get_args(hint)[0])
+        return [
+            *lines,
+            f" elif {v}.__class__ is list: {v} = [hook{i}(item) for item in {v}]",
+            f" else: raise MismatchError({place!r}, 'an array', {v})",
+        ]
+    scope[f"hook{i}"] = _hook(hint, place)
+    return [*lines, f" else: {v} = hook{i}({v})"]
+
+
+def _strip_none(hint: Any) -> Any:
+    members = [member for member in get_args(hint) if member is not type(None)] if _is_union(hint) else []
+    if not members or len(members) == len(get_args(hint)):
+        return hint
+    return typing.Union[tuple(members)]  # noqa: UP007 -- made of a list
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _scalar(hint: Any) -> Any:
+    """Return str, int, float, bool or bytes where the hint is that, or only open literals of it; else None."""
+    if hint in _SCALARS:
+        return hint
+    if get_origin(hint) is Literal:
+        kinds = {type(value) for value in get_args(hint)}
+        return kinds.pop() if len(kinds) == 1 else None
+    if _is_union(hint):
+        found = {_scalar(member) for member in get_args(hint)}
+        return found.pop() if len(found) == 1 else None
+    return None
+
+
+def _hook(hint: Any, place: str) -> Hook:
+    """Return the function for a hint that is more than a scalar or one class."""
+    hint = _strip_none(hint)
+    if hint is Any or hint is object:
+        return lambda value: value
+    if _is_wire_class(hint):
+        table: dict[str, Any] = {}
+        table["hook"] = _lazy(table, "hook", hint)
+        return lambda value: table["hook"](value)
+    scalar = _scalar(hint)
+    if scalar is not None:
+        strict = _SCALARS[scalar]
+        return lambda value: strict(value, place)
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin is list:
+        return _list_hook(arguments[0] if arguments else Any, place)
+    if origin is dict:
+        return _dict_hook(arguments[1] if arguments else Any, place)
+    if _is_union(hint):
+        return _union_hook(arguments, place)
+    raise TypeError(f"{place}: no rule to structure {hint!r}")
+
+
+def _list_hook(hint: Any, place: str) -> Hook:
+    item_hook = None if hint is Any else _hook(hint, f"{place}[]")
+
+    def structure_list(value: Any) -> Any:
+        if value.__class__ is not list:
+            raise MismatchError(place, "an array", value)
+        return value if item_hook is None else [item_hook(item) for item in value]
+
+    return structure_list
+
+
+def _dict_hook(hint: Any, place: str) -> Hook:
+    item_hook = None if hint is Any else _hook(hint, f"{place}{{}}")
+
+    def structure_dict(value: Any) -> Any:
+        if value.__class__ is not dict:
+            raise MismatchError(place, "an object", value)
+        return value if item_hook is None else {key: item_hook(item) for key, item in value.items()}
+
+    return structure_dict
+
+
+def _union_hook(members: tuple[Any, ...], place: str) -> Hook:
+    """Return the function for a union: the JSON kind decides first, then an object's `type`."""
+    flat: list[Any] = []
+    for member in members:
+        flat.extend(get_args(member) if _is_union(member) else [member])
+    classes = [member for member in flat if _is_wire_class(member)]
+    other = next((_hook(cls, place) for cls in classes if issubclass(cls, Unknown)), None)
+    known = [cls for cls in classes if not issubclass(cls, Unknown)]
+    by_tag: dict[Any, Hook] = {}
+    for cls in known:
+        for tag in _tags(cls):
+            by_tag[tag] = _lazy(by_tag, tag, cls)
+    if other is None and known:
+        other = _hook(next((cls for cls in known if not _tags(cls)), known[0]), place)
+    by_kind: dict[type, Hook] = {}
+    for member in flat:
+        kind = get_origin(member) or member
+        if kind is Literal:
+            kind = _scalar(member)
+        if member is Any:
+            other = other or (lambda value: value)
+        elif kind in (list, dict) or kind in _SCALARS:
+            by_kind[kind] = _hook(member, place)
+    if float in by_kind:
+        by_kind.setdefault(int, by_kind[float])
+    if dict in by_kind:
+        other = other or by_kind[dict]
+    anything = any(member is Any for member in flat)
+
+    def structure_union(value: Any) -> Any:
+        kind = value.__class__
+        if kind is dict:
+            tag = value.get("type")
+            hook = by_tag.get(tag) if tag.__class__ is str else None
+            if hook is not None or other is not None:
+                return (hook or cast("Hook", other))(value)
+        else:
+            hook = by_kind.get(kind)
+            if hook is not None:
+                return hook(value)
+        if anything:
+            return value
+        raise MismatchError(place, "one of its known forms", value)
+
+    return structure_union
+
+
+def _tags(cls: type[WireObject]) -> tuple[str, ...]:
+    """Return the values of `type` that say an object is of this class; of more than one for a class that serves several."""
+    part = _spec(cls).by_wire_name.get("type")
+    return get_args(part.hint) if part is not None and get_origin(part.hint) is Literal else ()
