@@ -41,7 +41,7 @@ Media = bytes | bytearray | memoryview | str | os.PathLike[str]
 # How far into the data a mark that has no fixed place is looked for.
 _HEAD = 4096
 
-# ------------------------------------------------------------------------------------------------- what the content says
+# ------------------------------------------------------------------------------------------------ what the content says
 
 _PREFIXES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -140,9 +140,9 @@ _EXTENSIONS = {
 def mime_type_of(data: bytes, name: str | None = None) -> str:
     """Return what kind of data some bytes are, as a MIME type.
 
-    The content decides: images (PNG, JPEG, GIF, WebP, BMP, TIFF, HEIC, AVIF, SVG), PDF, audio (WAV, MP3, Ogg, FLAC, AAC,
-    M4A, AIFF, WMA) and video (MP4, QuickTime, WebM, Matroska, AVI, MPEG, 3GP, FLV, WMV). The name decides only where it
-    does not.
+    The content decides: images (PNG, JPEG, GIF, WebP, BMP, TIFF, HEIC, AVIF, SVG), PDF, audio (WAV, MP3, Ogg, FLAC,
+    AAC, M4A, AIFF, WMA) and video (MP4, QuickTime, WebM, Matroska, AVI, MPEG, 3GP, FLV, WMV). The name decides only
+    where it does not.
 
     Args:
         data: The whole of it, or at least its beginning.
@@ -183,7 +183,7 @@ def _by_prefix(head: bytes) -> str | None:
 
 
 def _by_box(data: bytes) -> str | None:
-    """Return the kind of data that is made of boxes or packets: ISO base media, QuickTime, ASF, MPEG transport streams."""
+    """Return the kind of data that is made of boxes or packets: ISO base media, QuickTime, ASF, MPEG transport."""
     # The size of the first box comes before its name; in a text that would be a letter.
     if data[:2] == b"\0\0" and data[4:8] == b"ftyp":
         return _by_brand(data)
@@ -279,7 +279,7 @@ def _by_text(head: bytes) -> str | None:
     return "image/svg+xml" if text.startswith(b"<svg") and text[4:5] in b" \t\r\n>/" else None
 
 
-# -------------------------------------------------------------------------------------------------------- content blocks
+# ------------------------------------------------------------------------------------------------------- content blocks
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[bytes, str]:
@@ -353,7 +353,9 @@ def document_block(media: Media, mime_type: str | None = None, *, title: str | N
         try:
             source = {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8-sig")}
         except UnicodeDecodeError as error:
-            raise ConfigError(f"the text {name or 'given'!r} is not UTF-8 (byte {error.start}): decode it first") from error
+            raise ConfigError(
+                f"the text {name or 'given'!r} is not UTF-8 (byte {error.start}): decode it first"
+            ) from error
     block: dict[str, Any] = {"type": "document", "source": source}
     if title is not None:
         block["title"] = title
