@@ -6,7 +6,6 @@ Without a key it runs against an emulator of its own, which ends with it.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -74,7 +73,6 @@ async def _demo(arguments: argparse.Namespace, terminal: Terminal) -> int:
             from dgrid_async.emulator import Emulator, Script
 
             emulator = await stack.enter_async_context(Emulator(Script(pace=_PACE)))
-            stack.push_async_callback(_settle)
             # A session of its own, since the client's would take a proxy from the environment to reach this process.
             session = await stack.enter_async_context(aiohttp.ClientSession())
             client = AsyncDGrid("emulator", base_url=emulator.url, session=session)
@@ -89,15 +87,6 @@ async def _demo(arguments: argparse.Namespace, terminal: Terminal) -> int:
                 rows.append(await _row(client, name, arguments.model, terminal, stream=stream))  # noqa: PERF401 -- one by one
     terminal.write("\n" + _table([row.cells() for row in rows]))
     return Exit.FAILED if any(row.failed for row in rows) else Exit.OK
-
-
-async def _settle() -> None:
-    """Give the loop the rounds in which the emulator notices a connection that Ctrl-C met while it was being made.
-
-    Asked to stop before, it would leave that one open.
-    """
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def _row(client: AsyncDGrid, name: str, model: str | None, terminal: Terminal, *, stream: bool) -> _Row:

@@ -41,6 +41,7 @@ MODELS = ("anthropic/claude-sonnet-4.5", "openai/gpt-4o", "google/gemini-2.5-fla
 
 SCRIPT_HEADER = "X-Emulator-Script"
 
+_ACCEPT_ROUNDS = 5
 _STOP_SECONDS = 0.5
 _ERROR = 400
 _JSON = "application/json; charset=utf-8"
@@ -183,6 +184,10 @@ class Emulator:
         if runner is None:
             return
         self._stopping = True
+        # A connection accepted just now is known to the server only some rounds of the loop later; stopped before that, the
+        # server would leave it open.
+        for _ in range(_ACCEPT_ROUNDS):
+            await asyncio.sleep(0)
         for transport in list(self._transports):
             transport.abort()
         await runner.cleanup()
