@@ -534,7 +534,6 @@ class CreateParams(CallOptions, total=False):
     service_tier: ServiceTier | None
     stop: str | Sequence[str] | None
     store: bool | None
-    stream: bool | None
     stream_options: StreamOptionsParam | None
     temperature: float | None
     tool_choice: ToolChoiceParam

@@ -325,7 +325,6 @@ class CreateParams(CallOptions, total=False):
     model: Required[str]
     input: str | Sequence[InputItemParam]
     instructions: str | None
-    stream: bool
     stream_options: StreamOptionsParam | None
     tools: Sequence[ToolParam]
     tool_choice: Literal["none", "auto", "required"] | ToolChoiceParam | WireObject

@@ -56,7 +56,8 @@ ALIASES = {
 
 def test_every_parameter_of_the_catalogue_is_there() -> None:
     ours = set(typing.get_type_hints(params.CreateParams)) - set(CallOptions.__annotations__)
-    assert ours == set(CATALOGUE["parameters"])
+    # `stream` is the client's own argument: it decides what `create` returns.
+    assert ours == set(CATALOGUE["parameters"]) - {"stream"}
 
 
 def test_required_parameters_are_those_of_the_endpoint() -> None:

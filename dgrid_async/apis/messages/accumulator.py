@@ -1,0 +1,383 @@
+"""Merges the events of a stream of the Messages API into the message.
+
+Rules
+1. A delta belongs to the block at its index. One that comes before its block, or that the block there cannot take,
+   begins a block of its own kind.
+2. A start whose index is taken begins another block, behind all others; unless it repeats the open block there (same
+   kind, same id), or a delta had come early and waited for it.
+3. Text, reasoning and JSON are appended, citations collected; a signature replaces the one before. An unknown delta
+   fills an unknown block by the same rule; a known block has no place for it.
+4. Counts are totals: what an event says replaces what was said before, what it leaves out or says to be null stands.
+5. What a `message_delta` says of the stop replaces what was said before, null too; what it leaves out stands.
+6. A tool's input is what its text parses to. Of a text that is no whole object, the complete members are the input, and
+   the block keeps the text (`input_raw`). The input that came with the block's start stands while no text has come.
+
+This module never does I/O and holds no event after `add`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from dgrid_async import codec
+from dgrid_async.apis.messages.events import (
+    CitationsDelta,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    ErrorEvent,
+    Event,
+    InputJSONDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownDelta,
+)
+from dgrid_async.apis.messages.types import Message, ToolUse, Usage
+from dgrid_async.endpoint import Progress
+from dgrid_async.partial_json import PartialJSON
+from dgrid_async.wire import structure, wire_names
+
+__all__ = ["MessageAccumulator"]
+
+# The fields that deltas may fill, by the kind of block; a kind that is not here is unknown and takes all.
+_FILLED: dict[str, frozenset[str]] = {
+    "text": frozenset({"text", "citations"}),
+    "thinking": frozenset({"thinking", "signature"}),
+    "tool_use": frozenset({"input"}),
+    "server_tool_use": frozenset({"input"}),
+    "redacted_thinking": frozenset(),
+    "web_search_tool_result": frozenset(),
+    "web_fetch_tool_result": frozenset(),
+    "code_execution_tool_result": frozenset(),
+    "bash_code_execution_tool_result": frozenset(),
+    "text_editor_code_execution_tool_result": frozenset(),
+    "tool_search_tool_result": frozenset(),
+    "container_upload": frozenset(),
+}
+
+# The kind of block that a delta begins where there is none for it, and the field it fills.
+_BEGUN: dict[type, tuple[str, str]] = {
+    TextDelta: ("text", "text"),
+    CitationsDelta: ("text", "citations"),
+    ThinkingDelta: ("thinking", "thinking"),
+    SignatureDelta: ("thinking", "signature"),
+    InputJSONDelta: ("tool_use", "input"),
+}
+
+
+class _Block:
+    """A content block as it grows.
+
+    Attributes:
+        shell: Its JSON as it began, without what `pieces` holds.
+        position: Its place among the blocks; ties are broken by arrival.
+        declared: True once its start has come.
+        stopped: True once its stop has come.
+        pieces: The pieces of each field that deltas append to; joined in place when a snapshot needs them.
+    """
+
+    __slots__ = ("_fed", "_parser", "declared", "pieces", "position", "shell", "stopped")
+
+    def __init__(self, shell: dict[str, Any], position: int, *, declared: bool) -> None:
+        self.shell = shell
+        self.position = position
+        self.declared = declared
+        self.stopped = False
+        self.pieces: dict[str, list[str]] = {}
+        # What has been parsed of the input's text, and how far: for snapshots of an input that is not whole.
+        self._parser: PartialJSON | None = None
+        self._fed = 0
+        self._take_prefix(shell)
+
+    def takes(self, field: str) -> bool:
+        filled = _filled(self.shell)
+        return filled is None or field in filled
+
+    def declare(self, shell: dict[str, Any]) -> None:
+        """Take in the start of a block that is there already."""
+        self.declared = True
+        kept = {name: value for name, value in self.shell.items() if value and name != "type"}
+        self.shell = {**shell, **kept}
+        self._take_prefix(self.shell)
+
+    def _take_prefix(self, shell: dict[str, Any]) -> None:
+        """Move the text that a start already holds to the pieces."""
+        for field in ("text", "thinking"):
+            if isinstance(shell.get(field), str) and self.takes(field):
+                prefix = shell.pop(field)
+                self.pieces.setdefault(field, []).append(prefix)
+
+    def fill(self, delta: UnknownDelta) -> None:
+        """Take in a delta of an unknown kind."""
+        for name, value in delta.data.items():
+            if name == "type":
+                continue
+            if isinstance(value, str):
+                pieces = self.pieces.setdefault(name, [])
+                if not pieces and isinstance(self.shell.get(name), str):
+                    pieces.append(self.shell.pop(name))
+                pieces.append(value)
+            elif isinstance(value, list) and isinstance(self.shell.get(name), list):
+                self.shell[name].extend(value)
+            elif value is not None:
+                self.shell[name] = _copied(value)
+
+    def merged(self, *, ended: bool) -> tuple[dict[str, Any], str | None]:
+        """Return the block's JSON so far, and the text of its input where that is no whole object."""
+        merged = _copied(self.shell)
+        raw = None
+        for field, pieces in self.pieces.items():
+            if not pieces:
+                continue
+            text = self._joined(pieces)
+            if field != "input":
+                merged[field] = text
+            elif text and not text.isspace():
+                merged["input"], raw = self._input(text, ended=ended)
+        if raw is not None and ended and _filled(self.shell) is None:
+            merged["input"] = raw  # an unknown block has no other place for it
+        return merged, raw
+
+    @staticmethod
+    def _joined(pieces: list[str]) -> str:
+        if len(pieces) > 1:
+            pieces[:] = ["".join(pieces)]
+        return pieces[0]
+
+    def _input(self, text: str, *, ended: bool) -> tuple[Any, str | None]:
+        # Parsing a whole text at once is cheaper than in pieces, so an input of which no live snapshot was taken is.
+        if ended or self._parsed(text).complete:
+            try:
+                value = codec.decode(text.encode("utf-8", "surrogatepass"))
+            except ValueError:
+                value = None
+            if isinstance(value, dict):
+                return value, None
+        value = self._parsed(text).copy()
+        return (value if isinstance(value, dict) else {}), text
+
+    def _parsed(self, text: str) -> PartialJSON:
+        """Return the parser, having read the text to its end or first fault."""
+        if self._parser is None:
+            self._parser = PartialJSON()
+        with suppress(ValueError):  # what was complete before the fault stands
+            self._parser.feed(text[self._fed :])
+        self._fed = len(text)
+        return self._parser
+
+
+class MessageAccumulator:
+    """The message that the events so far make.
+
+    Attributes:
+        progress: COMPLETE after a `message_delta` with a stop reason, CLOSED after `message_stop`.
+        failure: What an `error` event said, or None.
+    """
+
+    def __init__(self) -> None:
+        self.progress = Progress.OPEN
+        self.failure: Any = None
+        # The mutable state beside these: the message's JSON without content and usage (None before the first event that
+        # adds to it), the usage's, whether its start has come; all blocks, and the latest at each index; the pieces of
+        # text and those of JSON of the block at each index that takes them, which save the common deltas all other
+        # questions; the last position in use.
+        self._message: dict[str, Any] | None = None
+        self._usage: dict[str, Any] | None = None
+        self._started = False
+        self._blocks: list[_Block] = []
+        self._at: dict[int, _Block] = {}
+        self._text: dict[int, list[str]] = {}
+        self._json: dict[int, list[str]] = {}
+        self._last = -1
+
+    def add(self, event: Event) -> None:
+        """Take in one event.
+
+        Raises:
+            ValueError: A second `message_start`.
+        """
+        if type(event) is ContentBlockDelta:
+            delta = event.delta
+            if type(delta) is TextDelta:
+                pieces = self._text.get(event.index)
+                if pieces is not None:
+                    pieces.append(delta.text)
+                    return
+            elif type(delta) is InputJSONDelta:
+                pieces = self._json.get(event.index)
+                if pieces is not None:
+                    pieces.append(delta.partial_json)
+                    return
+            self._add_delta(event.index, delta)
+            return
+        match event:
+            case ContentBlockStart():
+                if event.content_block is not None:
+                    self._start_block(event.index, _copied(event.content_block.to_dict()))
+            case ContentBlockStop():
+                if event.index in self._at:
+                    self._at[event.index].stopped = True
+            case MessageDelta():
+                self._change_message(event)
+            case MessageStart():
+                self._start_message(event)
+            case MessageStop():
+                self._begin()
+                self.progress = Progress.CLOSED
+            case ErrorEvent():
+                self.failure = event.error if event.error is not None else event.to_dict()
+
+    @property
+    def usage(self) -> Usage | None:
+        """The counts so far, as the message holds them; None if none came."""
+        return None if self._usage is None else structure(_copied(self._usage), Usage)
+
+    def snapshot(self) -> Message | None:
+        """Return the message so far as an object of its own, or None before the first event that adds to it.
+
+        Snapshots share nothing that can change, but for what is closed inside a tool's input that is still arriving.
+        """
+        if self._message is None:
+            return None
+        ended = self.progress is not Progress.OPEN
+        blocks = sorted(self._blocks, key=lambda block: block.position)
+        merged = [block.merged(ended=ended or block.stopped) for block in blocks]
+        data = _copied(self._message)
+        data["content"] = [content for content, _ in merged]
+        if self._usage is not None:
+            data["usage"] = _copied(self._usage)
+        message = structure(data, Message)
+        for block, (_, raw) in zip(message.content, merged, strict=True):
+            if raw is not None and isinstance(block, ToolUse):
+                block.input_raw = raw
+        return message
+
+    def _begin(self) -> dict[str, Any]:
+        if self._message is None:
+            self._message = {}
+        return self._message
+
+    def _start_message(self, event: MessageStart) -> None:
+        if self._started:
+            raise ValueError("a second message_start came inside one stream")
+        self._started = True
+        data = _copied(event.message.to_dict())
+        usage = data.pop("usage", None)
+        content = data.pop("content", None) or []
+        # A message_delta may have come before, and knows better.
+        self._message = {**data, **{name: value for name, value in self._begin().items() if value is not None}}
+        if usage:
+            self._usage = {**usage, **(self._usage or {})}
+        for index, block in enumerate(content):
+            self._start_block(index, block)
+
+    def _start_block(self, index: int, shell: dict[str, Any]) -> None:
+        message = self._begin()
+        if shell.get("type") == "fallback":
+            # From here on another model speaks; the block names it.
+            successor = shell.get("to")
+            if isinstance(successor, dict) and isinstance(successor.get("model"), str):
+                message["model"] = successor["model"]
+        block = self._at.get(index)
+        if block is None:
+            self._open(index, _Block(shell, index, declared=True))
+        elif _continues(block, shell):
+            block.declare(shell)
+            self._open(index, block)
+        else:
+            self._open(index, _Block(shell, self._last + 1, declared=True))
+
+    def _open(self, index: int, block: _Block) -> None:
+        """Make a block the one at its index."""
+        if self._at.get(index) is not block:
+            self._at[index] = block
+            self._blocks.append(block)
+            self._last = max(self._last, block.position)
+        for field, pieces in (("text", self._text), ("input", self._json)):
+            if block.takes(field):
+                pieces[index] = block.pieces.setdefault(field, [])
+            else:
+                pieces.pop(index, None)
+
+    def _add_delta(self, index: int, delta: Any) -> None:
+        """Take in a delta: any but the text of a block that is there."""
+        block = self._at.get(index)
+        if type(delta) is UnknownDelta:
+            if block is not None and _filled(block.shell) is None:
+                block.fill(delta)
+            return
+        begun = _BEGUN.get(type(delta))
+        if begun is None:  # no delta at all
+            return
+        kind, field = begun
+        if block is None or not block.takes(field):
+            self._begin()
+            block = _Block({"type": kind}, index if block is None else self._last + 1, declared=False)
+            self._open(index, block)
+        if type(delta) is InputJSONDelta:
+            block.pieces.setdefault("input", []).append(delta.partial_json)
+        elif type(delta) is SignatureDelta:
+            block.shell["signature"] = delta.signature
+        elif type(delta) is CitationsDelta:
+            if delta.citation is not None:
+                block.shell["citations"] = block.shell.get("citations") or []
+                block.shell["citations"].append(_copied(delta.citation.to_dict()))
+        else:
+            block.pieces.setdefault(field, []).append(getattr(delta, field))
+
+    def _change_message(self, event: MessageDelta) -> None:
+        message = self._begin()
+        body = _copied(event.delta.to_dict())
+        for name in ("stop_reason", "stop_sequence", "stop_details"):
+            if name in body:
+                message[name] = body[name]
+        if body.get("container") is not None:
+            message["container"] = body["container"]
+        # New fields of the message are announced here too; one that the message has already is not theirs to change.
+        for name, value in {**event.delta.extra, **event.extra}.items():
+            if value is not None and name not in wire_names(Message):
+                message[name] = _copied(value)
+        if event.usage is not None:
+            counts = {name: count for name, count in _copied(event.usage.to_dict()).items() if count is not None}
+            self._usage = {**(self._usage or {}), **counts}
+        if self.progress is not Progress.CLOSED:
+            self.progress = Progress.OPEN if message.get("stop_reason") is None else Progress.COMPLETE
+
+
+def _filled(shell: dict[str, Any]) -> frozenset[str] | None:
+    """Return the fields of a block that deltas may fill, or None for all."""
+    kind = shell.get("type")
+    return _FILLED.get(kind) if isinstance(kind, str) else None
+
+
+def _continues(block: _Block, shell: dict[str, Any]) -> bool:
+    """Return whether a start belongs to the block that is at its index already."""
+    if not block.declared:
+        filled = _filled(shell)
+        mine = {*block.pieces, *block.shell} - {"type"}
+        return filled is None or mine <= filled
+    same = all(block.shell.get(name) == shell.get(name) for name in ("type", "id"))
+    return same and not block.stopped
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of a JSON value that shares nothing that can change.
+
+    Without recursion: a server may nest what we do not know deeper than Python's stack.
+    """
+    if not isinstance(value, (dict, list)):
+        return value
+    root = value.copy()
+    todo: list[Any] = [root]
+    while todo:
+        container = todo.pop()
+        for place, item in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(item, (dict, list)):
+                container[place] = item.copy()
+                todo.append(container[place])
+    return root
