@@ -2,8 +2,8 @@
 
     from dgrid_async import AsyncDGrid
 
-The four modules `messages`, `chat_completions`, `responses` and `generate_content` hold the classes of the four formats; each
-is imported when it is first asked for.
+The four modules `messages`, `chat_completions`, `responses` and `generate_content` hold the classes of the four formats. They,
+and the client, are imported when they are first asked for: options and errors cost no event loop and no HTTP library.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dgrid_async.client import AsyncDGrid
 from dgrid_async.config import Limits, Retries, Timeouts, __version__
 from dgrid_async.errors import (
     APIConnectionError,
@@ -38,10 +37,11 @@ from dgrid_async.errors import (
     UnexpectedResponseError,
     UnprocessableEntityError,
 )
-from dgrid_async.stream import EventStream, TextStream
 
 if TYPE_CHECKING:
     from dgrid_async.apis import chat_completions, generate_content, messages, responses
+    from dgrid_async.client import AsyncDGrid
+    from dgrid_async.stream import EventStream, TextStream
 
 __all__ = [
     "APIConnectionError",
@@ -81,9 +81,19 @@ __all__ = [
 ]
 
 _SLICES = frozenset({"chat_completions", "generate_content", "messages", "responses"})
+_HOMES = {"AsyncDGrid": "client", "EventStream": "stream", "TextStream": "stream"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _SLICES:
-        return import_module(f"dgrid_async.apis.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found: Any = import_module(f"dgrid_async.apis.{name}")
+    elif name in _HOMES:
+        found = getattr(import_module(f"dgrid_async.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Mapping
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, partial
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, Unpack, overload
@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 import attrs
 
-from dgrid_async import codec, failures
+from dgrid_async import codec
+from dgrid_async.body import reply_of
 from dgrid_async.config import (
     CALL_OPTIONS,
     DEFAULT_BASE_URL,
@@ -30,11 +31,10 @@ from dgrid_async.config import (
     normal_key,
 )
 from dgrid_async.endpoint import Endpoint
-from dgrid_async.errors import ConfigError, UnexpectedResponseError
+from dgrid_async.errors import ConfigError
 from dgrid_async.pool import Network, Pool, PoolStats
 from dgrid_async.stream import EventStream
-from dgrid_async.transport import Answer, Call, CoolDown, Request
-from dgrid_async.wire import Reply
+from dgrid_async.transport import Call, CoolDown, Request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -48,14 +48,11 @@ if TYPE_CHECKING:
     MessageStream: TypeAlias = EventStream[messages.Event, messages.Message]
     ChatStream: TypeAlias = EventStream[chat_completions.Event, chat_completions.ChatCompletion]
     ResponseStream: TypeAlias = EventStream[responses.Event, responses.Response]
-    ContentStream: TypeAlias = EventStream[
-        generate_content.GenerateContentResponse, generate_content.GenerateContentResponse
-    ]
+    ContentStream: TypeAlias = EventStream[generate_content.GenerateContentResponse, generate_content.GenerateContentResponse]
 
 __all__ = ["AsyncDGrid"]
 
 T = TypeVar("T")
-ReplyT = TypeVar("ReplyT", bound=Reply)
 
 _USER_AGENT = f"dgrid-async/{__version__} Python/{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -137,7 +134,10 @@ class AsyncDGrid:
         """Return a client with other options over the same pool; closing either closes both.
 
         Args:
-            api_key, base_url, timeouts, retries: As for the class; None keeps what this client has.
+            api_key: As for the class, but None keeps what this client has; so with the next three.
+            base_url: As for the class.
+            timeouts: As for the class.
+            retries: As for the class.
             headers: Added to this client's own.
         """
         old = self._options
@@ -221,22 +221,19 @@ class AsyncDGrid:
             if params.get(required) is None:
                 raise TypeError(f"{name}() is missing its required parameter {required!r}")
         options = {option: params.pop(option) for option in CALL_OPTIONS & params.keys()}
-        target = endpoint.encode(params, streamed)
-        body = target.body
-        if options.get("extra_body"):
-            body = {**body, **options["extra_body"]}
         try:
-            encoded = codec.encode(body)
+            target = endpoint.encode(params, streamed)
+            body = codec.encode({**target.body, **_mapping(options, "extra_body")})
+            query = urlencode({**target.query, **_mapping(options, "extra_query")}, doseq=True)
         except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{name}(): a parameter cannot be sent as JSON: {error}") from error
-        query = {**target.query, **(options.get("extra_query") or {})}
+            raise ConfigError(f"{name}(): a parameter cannot be sent: {error}") from error
         own = self._options
         return Call(
             self._pool,
             self._cool_down,
             Request(
-                url=own.base_url + target.path + ("?" + urlencode(query, doseq=True) if query else ""),
-                body=encoded,
+                url=own.base_url + target.path + ("?" + query if query else ""),
+                body=body,
                 headers=self._headers(target.headers, options, streamed=streamed),
                 secret=own.secret,
                 streamed=streamed,
@@ -256,14 +253,12 @@ class AsyncDGrid:
             **special,
             **self._options.headers,
         }
-        if key := options.get("idempotency_key"):
-            headers.update(normal_headers({"idempotency-key": key}))
-        extra = options.get("extra_headers")
-        if extra:
-            headers.update(normal_headers({name: value for name, value in extra.items() if value is not None}))
-            for name, value in extra.items():
-                if value is None:
-                    headers.pop(name.lower(), None)
+        extra = _mapping(options, "extra_headers")
+        given = {"idempotency-key": options.get("idempotency_key"), **extra}
+        headers.update(normal_headers({name: value for name, value in given.items() if value is not None}))
+        for name, value in extra.items():
+            if value is None:
+                headers.pop(name.lower(), None)
         return headers
 
 
@@ -283,7 +278,7 @@ class _Entry:
         if stream:
             return self._stream(params).open()
         endpoint = _endpoint(self._slice)
-        return self._client.call(endpoint, self._name, params, streamed=False).send(partial(decoded, endpoint))
+        return self._client.call(endpoint, self._name, params, streamed=False).send(partial(reply_of, endpoint))
 
     def _stream(self, params: dict[str, Any]) -> EventStream[Any, Any]:
         endpoint = _endpoint(self._slice)
@@ -302,6 +297,8 @@ class Messages(_Entry):
     async def create(self, *, stream: Literal[False] = False, **params: Unpack[MessagesParams]) -> messages.Message: ...
     @overload
     async def create(self, *, stream: Literal[True], **params: Unpack[MessagesParams]) -> MessageStream: ...
+    @overload
+    async def create(self, *, stream: bool, **params: Unpack[MessagesParams]) -> messages.Message | MessageStream: ...
     async def create(self, *, stream: bool = False, **params: Any) -> Any:
         """Return the reply; or with `stream=True` the stream of its events, opened.
 
@@ -345,6 +342,8 @@ class ChatCompletions(_Entry):
     ) -> chat_completions.ChatCompletion: ...
     @overload
     async def create(self, *, stream: Literal[True], **params: Unpack[ChatParams]) -> ChatStream: ...
+    @overload
+    async def create(self, *, stream: bool, **params: Unpack[ChatParams]) -> chat_completions.ChatCompletion | ChatStream: ...
     async def create(self, *, stream: bool = False, **params: Any) -> Any:
         """Return the reply; or with `stream=True` the stream of its chunks, opened.
 
@@ -374,11 +373,11 @@ class Responses(_Entry):
     _slice, _name, _stream_name = "responses", "responses.create", "responses.stream"
 
     @overload
-    async def create(
-        self, *, stream: Literal[False] = False, **params: Unpack[ResponsesParams]
-    ) -> responses.Response: ...
+    async def create(self, *, stream: Literal[False] = False, **params: Unpack[ResponsesParams]) -> responses.Response: ...
     @overload
     async def create(self, *, stream: Literal[True], **params: Unpack[ResponsesParams]) -> ResponseStream: ...
+    @overload
+    async def create(self, *, stream: bool, **params: Unpack[ResponsesParams]) -> responses.Response | ResponseStream: ...
     async def create(self, *, stream: bool = False, **params: Any) -> Any:
         """Return the reply; or with `stream=True` the stream of its events, opened.
 
@@ -427,47 +426,11 @@ class Models(_Entry):
         return self._stream(dict(params))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _endpoint(name: str) -> Endpoint[Any, Any]:
     """Return a slice's endpoint; its classes are made at the first call, so that a program pays for what it uses."""
     endpoint: Endpoint[Any, Any] = import_module(f"dgrid_async.apis.{name}.endpoint").ENDPOINT
     return endpoint
-
-
-def decoded(endpoint: Endpoint[Any, ReplyT], answer: Answer, body: bytes) -> ReplyT:
-    """Return the reply that the whole body of a 2xx is.
-
-    Raises:
-        APIStatusError: It is an error all the same.
-        UnexpectedResponseError: It is no reply of this endpoint.
-    """
-    try:
-        value = codec.decode(body)
-    except ValueError as error:
-        what = "an HTML page" if failures.looks_like_html(body) else "not JSON" if body.strip() else "empty"
-        raise _unexpected(endpoint, answer, body, what) from error
-    failure = failures.error_in(value)
-    if failure is None and isinstance(value, dict):
-        failure = endpoint.failure_of(value)
-    if failure is not None:
-        raise failures.from_event(failure, answer.headers, secret=answer.secret)
-    try:
-        reply = endpoint.decode_reply(value)
-    except Exception as error:
-        raise _unexpected(endpoint, answer, body, f"JSON of the wrong shape ({error})") from error
-    reply._request_id = answer.request_id  # noqa: SLF001 -- no field of the wire, so no argument of the class
-    return reply
-
-
-def _unexpected(endpoint: Endpoint[Any, Any], answer: Answer, body: bytes, what: str) -> UnexpectedResponseError:
-    shown = failures.excerpt(body)
-    return UnexpectedResponseError(
-        f"the answer of {endpoint.name} is {what} (content type {answer.content_type!r}): check base_url; it begins {shown!r}",
-        status=answer.status,
-        content_type=answer.content_type,
-        excerpt=shown,
-        request_id=answer.request_id,
-    )
 
 
 def _key(given: str | None, headers: Mapping[str, str]) -> Secret | None:
@@ -478,6 +441,15 @@ def _key(given: str | None, headers: Mapping[str, str]) -> Secret | None:
     if "authorization" in headers:
         return None
     raise ConfigError("no API key: set the environment variable DGRID_API_KEY, or give AsyncDGrid(api_key=...)")
+
+
+def _mapping(options: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = options.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{name}: give a mapping whose keys are strings, not a {type(value).__name__}")
+    return value
 
 
 def _of(kind: type[T], name: str, value: T | None, default: T | None = None) -> T:

@@ -1,6 +1,7 @@
 """What the four wire formats have in common, as data: an `Endpoint` says how to call one and how to read its answers.
 
-Everything that waits is written once against this module; everything that a vendor may change stands behind it, in one slice.
+Everything that waits is written once against this module; everything that a vendor may change stands behind it, in one
+slice.
 This module never does I/O.
 """
 
@@ -46,7 +47,8 @@ class Accumulator(Protocol[EventIn, ReplyOut]):
     failure: Any
 
     @property
-    def usage(self) -> Any: ...
+    def usage(self) -> Any:
+        """The counts so far."""
 
     def add(self, event: EventIn) -> None:
         """Take in one event. Raises ValueError for one that cannot follow what came before."""

@@ -48,11 +48,10 @@ __all__ = [
     "UnprocessableEntityError",
 ]
 
-type_ = type
 Phase = Literal["connect", "first_event", "idle", "event", "total"]
 
 
-def _rebuild(cls: type_[DGridError], state: dict[str, Any]) -> DGridError:
+def _rebuild(cls: type[DGridError], state: dict[str, Any]) -> DGridError:
     error = cls.__new__(cls)
     Exception.__init__(error, state["message"])
     error.__dict__.update(state)

@@ -6,9 +6,9 @@ type or status where they say something, else the HTTP status. This module never
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from dgrid_async.errors import (
     ServiceUnavailableError,
     UnprocessableEntityError,
 )
+from dgrid_async.sse import SSEDecoder
 
 __all__ = ["error_in", "excerpt", "from_event", "from_response", "looks_like_html", "request_id_of"]
 
@@ -97,9 +98,22 @@ _BY_NAME: dict[str, int] = {
     "overloaded_error": 529,
     "overloaded": 529,
 }
-_QUOTA = frozenset({"billing_error", "insufficient_quota", "insufficient_user_quota", "insufficient_balance", "quota_exceeded"})
-_BAD_REQUEST, _QUOTA_STATUS, _FORBIDDEN, _SERVER_ERROR = 400, 402, 403, 500
+_QUOTA = frozenset(
+    {
+        "billing_error",
+        "insufficient_balance",
+        "insufficient_quota",
+        "insufficient_user_quota",
+        "pre_consume_token_quota_failed",
+        "quota_exceeded",
+    }
+)
+_QUOTA_STATUS, _SERVER_ERROR = 402, 500
 _HTTP_ERRORS = range(400, 600)
+# In the place of a type or status these say no more than that there is an error.
+_EMPTY_WORDS = frozenset({"error", "failed", "response.failed", "response.error"})
+# In the place of an envelope's code these say that there is none.
+_GOOD_CODES = (0, 200, "0", "200", "ok", "success", None, True, "")
 
 # First found wins. Sources: docs.dgrid.ai (DGrid-Request-ID); the rest are what gateways and vendors in front of it send.
 _REQUEST_ID_HEADERS = (
@@ -112,7 +126,11 @@ _REQUEST_ID_HEADERS = (
 )
 _EXCERPT_CHARS = 200
 _MESSAGE_CHARS = 2000
-_RETRY_DELAY = re.compile(r"^\s*(\d+(?:\.\d+)?)s\s*$")
+# Errors come wrapped in errors; nobody wraps them deeper than this, but an attacker may.
+_WRAPPINGS = 8
+_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*")
+_RETRY_DELAY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)s\s*")
+_MASK = "***"
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
@@ -120,10 +138,20 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
     return next((value for name in _REQUEST_ID_HEADERS if (value := headers.get(name))), None)
 
 
-def excerpt(data: bytes | str) -> str:
-    """Return the first characters of what came, fit for a message."""
-    text = data if isinstance(data, str) else data[: 4 * _EXCERPT_CHARS].decode("utf-8", "replace")
-    return text if len(text) <= _EXCERPT_CHARS else text[:_EXCERPT_CHARS] + "…"
+def excerpt(data: bytes | str, *, secret: str | None = None) -> str:
+    """Return the first characters of what came, fit for a message.
+
+    Args:
+        data: What came.
+        secret: The API key, as for `from_response`.
+    """
+    # The key is looked for before the cut: half of it in the excerpt would not be found any more.
+    reach = _EXCERPT_CHARS + len(secret or "")
+    text = data[:reach] if isinstance(data, str) else data[: 4 * reach].decode("utf-8", "replace")
+    cut = len(data) > reach if isinstance(data, str) else len(data) > 4 * reach
+    if secret:
+        text = text.replace(secret, _MASK)
+    return text[:_EXCERPT_CHARS] + "…" if cut or len(text) > _EXCERPT_CHARS else text
 
 
 def looks_like_html(data: bytes) -> bool:
@@ -142,13 +170,15 @@ def error_in(value: Any) -> Any:
         return error
     if value.get("type") == "error" or value.get("success") is False:
         return value
-    if "message" in value and "code" in value and not value.get("data") and value["code"] not in (0, 200, "0", "200", None):
-        return value  # {code, message, data}: an envelope of the gateway's own surfaces
+    if "message" in value and "code" in value:  # {code, message, data}: an envelope of the gateway's own surfaces
+        code = value["code"]
+        if code not in _GOOD_CODES and (not value.get("data") or _http_error(code)):
+            return value
     return None
 
 
 def from_response(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: float = 0.0, secret: str | None = None
+    status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None, secret: str | None = None
 ) -> APIStatusError:
     """Return the error that an HTTP answer of 300 and above means.
 
@@ -156,20 +186,12 @@ def from_response(
         status: The HTTP status.
         headers: Names in lower case.
         body: What was read of the body, perhaps not all.
-        now: Seconds since the epoch, for a Retry-After that is a date.
+        now: Seconds since the epoch, for a Retry-After that is a date; without it a date says nothing.
         secret: The API key: a gateway that echoes it must not make us show it.
     """
-    if secret:
-        body = body.replace(secret.encode(), b"***")
-        headers = {name: value.replace(secret, "***") for name, value in headers.items()}
     value = _decoded(body)
     inner = error_in(value)
-    if inner is None:
-        inner = value
-    if isinstance(inner, str) and (looks_like_html(inner.encode()) or not inner.strip()):
-        page = "an HTML page" if inner.strip() else "no body"
-        inner = {"message": f"HTTP {status} with {page}" + (f": {excerpt(inner)}" if inner.strip() else "")}
-    return _make(inner, value, http_status=status, headers=headers, now=now)
+    return _make(value if inner is None else inner, value, http_status=status, headers=headers, now=now, secret=secret)
 
 
 def from_event(error: Any, headers: Mapping[str, str], *, secret: str | None = None) -> APIStatusError:
@@ -180,40 +202,53 @@ def from_event(error: Any, headers: Mapping[str, str], *, secret: str | None = N
         headers: The answer's headers, names in lower case.
         secret: The API key, as for `from_response`.
     """
-    if secret:
-        shown = codec.encode(error)
-        error = codec.decode(shown.replace(secret.encode(), b"***"))
-    return _make(error, error, http_status=None, headers=headers, now=0.0)
+    return _make(error, error, http_status=None, headers=headers, now=None, secret=secret)
 
 
 def _decoded(body: bytes) -> Any:
     text = body.strip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(b"data:"):
-        text = text[5:].strip()  # an error in the clothes of an event, with an error's status
+    if text.startswith((b"data:", b"event:", b":")):
+        # An error in the clothes of an event, with an error's status.
+        decoder = SSEDecoder(None)
+        events = [*decoder.feed(text), *decoder.feed(b"\n\n")]
+        text = next((event.data.encode() for event in events if event.data), text)
     try:
-        return codec.mend(codec.decode(text))
+        return codec.decode(text)
     except ValueError:
-        return codec.mend(text.decode("utf-8", "replace"))
+        return text.decode("utf-8", "replace")
 
 
 def _make(
-    error: Any, body: Any, *, http_status: int | None, headers: Mapping[str, str], now: float
+    error: Any,
+    body: Any,
+    *,
+    http_status: int | None,
+    headers: Mapping[str, str],
+    now: float | None,
+    secret: str | None,
 ) -> APIStatusError:
     fields = list(_objects(error))
-    kind = _first_string(fields, "type", "status")
+    outside = list(_objects(body))
+    if secret:
+
+        def masked(text: str) -> str:
+            return text.replace(secret, _MASK).replace(quoted, _MASK)
+
+        quoted = codec.encode(secret).decode()[1:-1]  # as it is inside JSON that is inside a string
+        error, body = codec.with_strings(error, masked), codec.with_strings(body, masked)
+        fields, outside = codec.with_strings(fields, masked), codec.with_strings(outside, masked)
+        headers = {name: masked(value) for name, value in headers.items()}
+    kinds = [kind for kind in _strings(fields, "type", "status") if kind.lower() not in _EMPTY_WORDS]
+    kind = kinds[0] if kinds else None
     code = next((value for item in fields if _is_code(value := item.get("code"))), None)
-    message = _first_string(fields, "message", "msg", "detail", "error_description", "title")
-    if message is None:
-        message = error.strip() if isinstance(error, str) and error.strip() else excerpt(codec.encode(error))
-    if kind == "error":  # Claude's outer and Responses' flat error: the word says nothing
-        kind = _first_string([item for item in fields if item.get("type") != "error"], "type", "status")
-    names = [str(name).lower() for name in (code, kind, _first_string(fields, "status")) if name is not None]
-    status = _effective_status(names, fields, http_status)
-    quota = status == _QUOTA_STATUS or any(name in _QUOTA for name in names)
+    names = [str(name).lower() for name in (code, *kinds) if name is not None]
+    status = http_status or _effective_status(names, fields)
+    quota = status == _QUOTA_STATUS or not _QUOTA.isdisjoint(names)
     cls = InsufficientQuotaError if quota else _BY_STATUS.get(status)
     if cls is None:
-        cls = InternalServerError if status >= _SERVER_ERROR else BadRequestError if status >= _BAD_REQUEST else APIStatusError
+        cls = InternalServerError if status >= _SERVER_ERROR else APIStatusError
     shown = " ".join(str(part) for part in (status, kind or code) if part)
+    message = _message(error, fields)
     if len(message) > _MESSAGE_CHARS:
         message = message[:_MESSAGE_CHARS] + "…"
     return cls(
@@ -224,61 +259,72 @@ def _make(
         body=body if body != "" else None,
         headers=headers,
         retry_after=_retry_after(fields, headers, now),
-        request_id=request_id_of(headers) or _first_string(fields, "request_id"),
+        request_id=request_id_of(headers) or next(_strings([*fields, *outside], "request_id"), None),
     )
 
 
-def _objects(error: Any) -> Iterator[dict[str, Any]]:
+def _message(error: Any, fields: list[dict[str, Any]]) -> str:
+    """Return what the error says, or what can be said of it."""
+    said = next(_strings(fields, "message", "msg", "detail", "error_description", "title"), None)
+    if said is not None:
+        return said
+    if not error and error is not False:
+        return "no details were given"
+    if not isinstance(error, str):
+        return excerpt(codec.encode(error))
+    return f"an HTML page: {excerpt(error.strip())}" if looks_like_html(error.encode()) else error.strip()
+
+
+def _objects(error: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
     """Yield an error's objects from the inside out: an inner `error` says more than what wraps it."""
+    if depth > _WRAPPINGS:
+        return
     if isinstance(error, dict):
         for name in ("error", "response"):
-            yield from _objects(error.get(name))
+            yield from _objects(error.get(name), depth + 1)
         yield error
     elif isinstance(error, list) and error:
-        yield from _objects(error[0])
+        yield from _objects(error[0], depth + 1)
     elif isinstance(error, str) and error.lstrip().startswith("{"):
         try:  # an upstream's body, quoted inside the gateway's own
-            yield from _objects(json.loads(error))
-        except (ValueError, RecursionError):
+            quoted = codec.decode(error.encode())
+        except ValueError:
             return
+        yield from _objects(quoted, depth + 1)
 
 
-def _first_string(objects: list[dict[str, Any]], *names: str) -> str | None:
-    for item in objects:
-        for name in names:
-            value = item.get(name)
-            if isinstance(value, str) and value:
-                return value
-    return None
+def _strings(objects: list[dict[str, Any]], *names: str) -> Iterator[str]:
+    """Yield the strings under these names, in the objects' order."""
+    return (value for item in objects for name in names if isinstance(value := item.get(name), str) and value)
 
 
 def _is_code(value: Any) -> bool:
     return isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
 
 
-def _effective_status(names: list[str], fields: list[dict[str, Any]], http_status: int | None) -> int:
-    """Return the status that the error is about.
+def _http_error(value: Any) -> int | None:
+    """Return the HTTP status of an error that a code or status is, as a number or its digits."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) == 3:  # noqa: PLR2004 -- digits of a status
+        value = int(value)
+    return value if isinstance(value, int) and value in _HTTP_ERRORS else None
 
-    An HTTP status of 400 and above stands. Without one, the first of these that says something: a code, type or status known
-    by name, a number in the place of a code or status, a name that ends as the vendors' do; else 500.
+
+def _effective_status(names: list[str], fields: list[dict[str, Any]]) -> int:
+    """Return the status that an error without an HTTP status is about.
+
+    A code that is about the balance; else a number in the place of a code or status; else a code, type or status known by
+    name; else 500.
     """
-    if http_status is not None:
-        return http_status
-    if any(name in _QUOTA for name in names):
+    if not _QUOTA.isdisjoint(names):
         return _QUOTA_STATUS
-    for name in names:
-        if name in _BY_NAME:
-            return _BY_NAME[name]
     for item in fields:
         for key in ("code", "status", "status_code"):
-            value = item.get(key)
-            number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) == 3 else value  # noqa: PLR2004
-            if isinstance(number, int) and number in _HTTP_ERRORS:
+            if (number := _http_error(item.get(key))) is not None:
                 return number
-    return _SERVER_ERROR
+    return next((_BY_NAME[name] for name in names if name in _BY_NAME), _SERVER_ERROR)
 
 
-def _retry_after(fields: list[dict[str, Any]], headers: Mapping[str, str], now: float) -> float | None:
+def _retry_after(fields: list[dict[str, Any]], headers: Mapping[str, str], now: float | None) -> float | None:
     """Return the seconds that the gateway asks to wait, or None.
 
     Source: RFC 9110, 10.2.3; google.rpc.RetryInfo; the order is that of exactness.
@@ -287,34 +333,42 @@ def _retry_after(fields: list[dict[str, Any]], headers: Mapping[str, str], now: 
     if milliseconds is not None:
         return milliseconds / 1000
     text = headers.get("retry-after")
-    if text is not None:
-        seconds = _number(text)
+    for seconds in (_number(text), _seconds_until(text, now)):
         if seconds is not None:
             return seconds
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-        except (ValueError, TypeError, OverflowError):
-            pass
     for item in fields:
-        for detail in item.get("details") or () if isinstance(item.get("details"), list) else ():
+        details = item.get("details")
+        for detail in details if isinstance(details, list) else ():
             delay = detail.get("retryDelay") if isinstance(detail, dict) else None
-            match = _RETRY_DELAY.match(delay) if isinstance(delay, str) else None
+            match = _RETRY_DELAY.fullmatch(delay) if isinstance(delay, str) else None
             if match:
                 return float(match[1])
+    for item in fields:
         metadata = item.get("metadata")
-        if isinstance(metadata, dict):
-            seconds = _number(metadata.get("retry_after_seconds"))
-            if seconds is not None:
-                return seconds
+        seconds = _number(metadata.get("retry_after_seconds")) if isinstance(metadata, dict) else None
+        if seconds is not None:
+            return seconds
     return None
 
 
-def _number(value: Any) -> float | None:
-    """Return a finite number of at least 0, or None."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+def _seconds_until(date: str | None, now: float | None) -> float | None:
+    """Return the seconds from now to an HTTP date in any of its three forms; 0 for one that is past."""
+    if date is None or now is None:
         return None
     try:
-        number = float(value)
-    except ValueError:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return number if 0 <= number < float("inf") else None
+    if moment.tzinfo is None:  # the asctime form names no zone: all HTTP dates are GMT
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - now)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number of at least 0, or None."""
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value)
+        return float(match[1]) if match else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        return None
+    return float(min(value, 1e18))  # an integer may be too long for a float

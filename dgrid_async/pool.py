@@ -2,10 +2,11 @@
 
 Rules
 1. An aiohttp session belongs to one (process, event loop) and is made on first use there, so one client survives two
-   `asyncio.run` calls, threads with loops of their own, and a fork.
+   `asyncio.run` calls, threads with loops of their own, and a fork. The bound on connections is of each of these.
 2. What belongs to a dead loop or to the parent process is dropped without awaiting and without touching the parent's sockets.
-3. A slot is taken before a connection and given back after it, so the gateway never sees more than the bound.
+3. A slot is taken before a connection and given back after it, in the order of asking.
 4. A session above its age is retired: calls that hold it finish, new ones get a new session.
+5. Every call under way is known here, waiting or sending or reading: `close` waits for all, `terminate` ends all.
 
 It never sends a request and knows nothing of formats.
 """
@@ -13,24 +14,51 @@ It never sends a request and knows nothing of formats.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
-import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
-import anyio
 import attrs
 
-from dgrid_async.config import Limits
-from dgrid_async.errors import ClientClosedError, ConfigError, PoolTimeoutError
+from dgrid_async.config import Limits, Secret
+from dgrid_async.errors import ClientClosedError, ConfigError, DGridError, PoolTimeoutError
 
 if TYPE_CHECKING:
     import ssl
 
     import aiohttp
 
-__all__ = ["Lease", "Network", "Pool", "PoolStats"]
+__all__ = ["Interruptible", "Lease", "Network", "Pool", "PoolStats"]
+
+_CLOSED = "the client is closed: make a new AsyncDGrid, or keep this one open for longer"
+_CUT = "the client was closed during this call"
+
+
+def _proxy(address: str | Secret | None) -> Secret | None:
+    """Return the address of a proxy, kept like a key: it may hold a password.
+
+    Raises:
+        ConfigError: It is no address of an HTTP proxy; it is not shown.
+    """
+    if address is None or isinstance(address, Secret):
+        return address
+    if not isinstance(address, str):
+        raise ConfigError(f"the proxy is an address as a string, not a {type(address).__name__}")
+    address = address.strip()
+    if "://" not in address:
+        address = f"http://{address}"  # as curl and urllib read it
+    try:
+        parts = urlsplit(address)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigError("the proxy is not usable: give http://host:port or https://host:port; SOCKS is not spoken")
+    return Secret(address)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,10 +70,13 @@ class Network:
         proxy: Address of an HTTP proxy, or None for what the environment says (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
         ca_file: Path of a PEM file of authorities to trust, or None for the system's (SSL_CERT_FILE, SSL_CERT_DIR).
         client_cert: Path of a PEM file with certificate and key, or the two paths.
+
+    Raises:
+        ConfigError: The proxy is no HTTP proxy.
     """
 
     session: aiohttp.ClientSession | None = None
-    proxy: str | None = attrs.field(default=None, repr=False)  # may hold a password
+    proxy: Secret | None = attrs.field(default=None, converter=_proxy)
     ca_file: str | os.PathLike[str] | None = None
     client_cert: str | os.PathLike[str] | tuple[str, str] | None = None
 
@@ -67,6 +98,13 @@ class PoolStats:
     sessions: int = 0
 
 
+class Interruptible(Protocol):
+    """A call under way, as the pool knows it."""
+
+    def interrupt(self, reason: DGridError) -> None:
+        """End it with this error, wherever it waits."""
+
+
 class _Generation:
     """One aiohttp session and the calls that hold it."""
 
@@ -79,18 +117,83 @@ class _Generation:
         self.retired = False
 
 
+class _Slots:
+    """A bound on what is in use at one time, first come first served."""
+
+    __slots__ = ("_limit", "in_use", "waiters")
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        # The mutable state: the slots taken, and who waits for one, in order.
+        self.in_use = 0
+        self.waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+
+    def take_at_once(self) -> bool:
+        """Take a slot if one is free and nobody waits for it."""
+        free = self._limit is None or (self.in_use < self._limit and not self.waiters)
+        self.in_use += free
+        return free
+
+    async def take(self, seconds: float | None) -> None:
+        """Wait for a slot, at most this long.
+
+        Raises:
+            PoolTimeoutError: None became free.
+
+        Cancel: none is taken.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self.waiters[waiter] = None
+        timer = None if seconds is None else loop.call_later(seconds, self._expire, waiter, seconds)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self.waiters.pop(waiter, None)
+            if not waiter.cancelled() and waiter.exception() is None:
+                self.give_back()  # it had been handed over in the same moment
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def give_back(self) -> None:
+        """Hand a slot to who has waited longest, or free it."""
+        while self.waiters:
+            waiter, _ = self.waiters.popitem(last=False)
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self.in_use -= 1
+
+    def _expire(self, waiter: asyncio.Future[None], seconds: float) -> None:
+        if waiter.done():
+            return
+        waiting = len(self.waiters)
+        del self.waiters[waiter]
+        waiter.set_exception(
+            PoolTimeoutError(
+                f"no connection became free in {seconds:g} s: {self.in_use} in use, {waiting} waiting; raise "
+                "Limits.max_connections or run fewer calls at a time",
+                in_use=self.in_use,
+                waiting=waiting,
+            )
+        )
+
+
 class _Home:
     """What the pool keeps for one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int | None) -> None:
         self.loop = loop
-        self.limiter = limiter
-        # The mutable state: the sessions, newest last, the leases out, the sessions being closed, and who waits for the
-        # last lease.
+        self.slots = _Slots(limit)
+        # The mutable state: the sessions, newest last, the calls under way, the leases out, and the sessions being closed.
         self.generations: list[_Generation] = []
+        self.calls: set[Interruptible] = set()
         self.leases: set[Lease] = set()
         self.closing: set[asyncio.Task[None]] = set()
-        self.drained: asyncio.Event | None = None
+        self.quiet = asyncio.Event()
+        """Set when the last call and the last lease of a closed pool have ended."""
 
 
 class Lease:
@@ -103,8 +206,8 @@ class Lease:
     def __init__(self, pool: Pool, home: _Home) -> None:
         self._pool = pool
         self._home: _Home | None = home
-        self.cut: Callable[[], None] | None = None
-        """What `terminate` calls to end the use of the connection at once."""
+        self.cut: Callable[[DGridError], None] | None = None
+        """What `terminate` calls, with the reason, to end the use of the connection at once."""
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -125,131 +228,190 @@ class Pool:
     def __init__(self, limits: Limits, network: Network) -> None:
         self.limits = limits
         self.network = network
-        # The mutable state: the homes by event loop, the process they belong to, and whether the pool is closed,
-        # and what the environment said of each address.
-        self._homes: dict[asyncio.AbstractEventLoop, _Home] = {}
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._proxies: dict[str, str | None] = {}
+        # The mutable state: the homes by process and loop, what the environment said of each origin, the TLS settings, and
+        # how far the end has come. Only the thread of a loop makes its home, so no lock is needed, and none can be
+        # held by another thread at a fork.
+        self._homes: dict[tuple[int, asyncio.AbstractEventLoop], _Home] = {}
+        self._proxies: dict[tuple[str, str], Secret | None] = {}
         self._ssl: ssl.SSLContext | bool | None = None
         self.closed = False
+        self.terminated = False
+
+    # ------------------------------------------------------------------------------------------------- calls and leases
+
+    def enter(self, call: Interruptible, *, resumed: bool = False) -> None:
+        """Count a call as under way, until `leave`.
+
+        Args:
+            call: The call.
+            resumed: It had begun before; a pool that drains still lets it go on.
+
+        Raises:
+            ClientClosedError: The pool is closed.
+        """
+        if self.closed and (self.terminated or not resumed):
+            raise ClientClosedError(_CLOSED)
+        self._home().calls.add(call)
+
+    def leave(self, call: Interruptible) -> None:
+        """Count the call no more; what it still reads, its lease stands for."""
+        home = self._home_here()
+        if home is not None:
+            home.calls.discard(call)
+            if self.closed:
+                self._settle(home)
 
     async def acquire(self) -> Lease:
         """Return a lease on a session of the running loop.
 
         Raises:
             PoolTimeoutError: No slot became free in `Limits.pool_timeout` seconds.
-            ClientClosedError: The pool is closed.
+            ClientClosedError: The pool is terminated, or the caller's own session is closed.
+            ConfigError: The certificates cannot be loaded, or the caller's own session is another loop's.
 
         Cancel: nothing has been taken.
         """
         home = self._home()
-        lease = Lease(self, home)
+        if not home.slots.take_at_once():
+            await home.slots.take(self.limits.pool_timeout)
         try:
-            home.limiter.acquire_on_behalf_of_nowait(lease)
-        except anyio.WouldBlock:
-            await self._wait(home.limiter, lease)
-        try:
-            if self.closed:
-                raise ClientClosedError("the client was closed while this call waited for a connection")
+            if self.terminated:
+                raise ClientClosedError(_CUT)
+            lease = Lease(self, home)
             lease.generation = self._generation(home)
         except BaseException:
-            home.limiter.release_on_behalf_of(lease)
+            home.slots.give_back()
             raise
         home.leases.add(lease)
         return lease
 
-    async def _wait(self, limiter: anyio.CapacityLimiter, lease: Lease) -> None:
-        try:
-            with anyio.fail_after(self.limits.pool_timeout):
-                await limiter.acquire_on_behalf_of(lease)
-        except TimeoutError:
-            told = limiter.statistics()
-            raise PoolTimeoutError(
-                f"no connection became free in {self.limits.pool_timeout:g} s: {told.borrowed_tokens} in use, "
-                f"{told.tasks_waiting + 1} waiting; raise Limits.max_connections or run fewer calls at a time",
-                in_use=told.borrowed_tokens,
-                waiting=told.tasks_waiting + 1,
-            ) from None
-
     def stats(self) -> PoolStats:
         """Return the numbers of the running loop's part of the pool."""
-        home = self._homes.get(asyncio.get_running_loop()) if self._pid == os.getpid() else None
+        home = self._home_here()
         if home is None:
             return PoolStats(limit=self.limits.max_connections)
-        told = home.limiter.statistics()
         return PoolStats(
-            in_use=told.borrowed_tokens,
-            waiting=told.tasks_waiting,
+            in_use=home.slots.in_use,
+            waiting=len(home.slots.waiters),
             limit=self.limits.max_connections,
             sessions=len(home.generations),
         )
 
+    def _give_back(self, lease: Lease, home: _Home) -> None:
+        generation = lease.generation
+        home.leases.discard(lease)
+        generation.leases -= 1
+        if generation.retired and not generation.leases:
+            self._retire(home, generation)
+        home.slots.give_back()
+        if self.closed:
+            self._settle(home)
+
+    # ---------------------------------------------------------------------------------------------------------- the end
+
     async def close(self) -> None:
         """Refuse new calls, wait until those under way in this loop have ended, then close its sessions.
+
+        Calls in other loops finish as well; their sessions close behind them.
 
         Cancel: the pool stays closed to new calls; call again, or `terminate`.
         """
         self.closed = True
-        home = self._homes.get(asyncio.get_running_loop()) if self._pid == os.getpid() else None
-        if home is None:
-            return
-        if home.leases:
-            home.drained = asyncio.Event()
-            await home.drained.wait()
+        self._everywhere(self._settle)
+        home = self._home_here()
+        while home is not None and (home.calls or home.leases):
+            # A stream may go on with another attempt in the moment in which it holds nothing: hence the loop.
+            home.quiet.clear()
+            await home.quiet.wait()
         await self.wait_closed()
 
     def terminate(self) -> None:
-        """Refuse new calls and cut those under way in this loop: their readers end at once."""
-        self.closed = True
+        """Refuse new calls and cut those under way in every loop: whoever waits for one gets a `ClientClosedError`."""
+        self.closed = self.terminated = True
         self._drop_dead()
-        try:
-            home = self._homes.get(asyncio.get_running_loop())
-        except RuntimeError:  # no loop runs here: nothing to cut, and the loop's own end drops the rest
-            return
-        if home is None:
-            return
-        for lease in tuple(home.leases):
-            if lease.cut is not None:
-                lease.cut()
-        for generation in tuple(home.generations):
-            self._retire(home, generation, force=True)
+        self._everywhere(self._cut)
 
     async def wait_closed(self) -> None:
         """Wait until the sessions that `close` and `terminate` end in this loop are closed."""
-        home = self._homes.get(asyncio.get_running_loop()) if self._pid == os.getpid() else None
+        home = self._home_here()
         if home is None:
             return
         for generation in tuple(home.generations):
             self._retire(home, generation, force=True)
         if home.closing:
             await asyncio.shield(asyncio.gather(*home.closing, return_exceptions=True))
-        self._homes.pop(home.loop, None)
+        self._homes.pop((os.getpid(), home.loop), None)
+
+    def __del__(self) -> None:
+        # Nobody can close the sessions of loops that have ended; what belongs to a living one, aiohttp warns of.
+        with suppress(Exception):
+            self._drop_dead()
+
+    def _everywhere(self, act: Callable[[_Home], None]) -> None:
+        """Do this with the home of every loop of this process, each in its own thread."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        for (pid, loop), home in list(self._homes.items()):
+            if loop is here:
+                act(home)
+            elif pid == os.getpid():
+                with suppress(RuntimeError):  # the loop has been closed
+                    loop.call_soon_threadsafe(act, home)
+
+    def _settle(self, home: _Home) -> None:
+        """Close what a closed pool has no more use for."""
+        if not home.calls and not home.leases:
+            for generation in tuple(home.generations):
+                self._retire(home, generation)
+            home.quiet.set()
+
+    def _cut(self, home: _Home) -> None:
+        for call in tuple(home.calls):
+            call.interrupt(ClientClosedError(_CUT))
+        for lease in tuple(home.leases):
+            if lease.cut is not None:
+                lease.cut(ClientClosedError(_CUT))
+        for generation in tuple(home.generations):
+            self._retire(home, generation, force=True)
+
+    # --------------------------------------------------------------------------------------------- homes and generations
+
+    def _home_here(self) -> _Home | None:
+        return self._homes.get((os.getpid(), asyncio.get_running_loop()))
 
     def _home(self) -> _Home:
-        if self.closed:
-            raise ClientClosedError("the client is closed: make a new AsyncDGrid, or keep this one open for longer")
-        loop = asyncio.get_running_loop()
-        home = self._homes.get(loop)
-        if home is not None and self._pid == os.getpid():
-            return home
-        with self._lock:
+        home = self._home_here()
+        if home is None:
             self._drop_dead()
-            limit = self.limits.max_connections
-            home = self._homes[loop] = _Home(loop, anyio.CapacityLimiter(math.inf if limit is None else limit))
+            loop = asyncio.get_running_loop()
+            home = self._homes[os.getpid(), loop] = _Home(loop, self.limits.max_connections)
         return home
+
+    def _drop_dead(self) -> None:
+        """Forget the sessions of loops that have ended and of the process that this one was forked from."""
+        for key, home in list(self._homes.items()):
+            pid, loop = key
+            # Of two threads that come here at a time, the one that takes the home out discards it.
+            if (pid != os.getpid() or loop.is_closed()) and self._homes.pop(key, None) is not None:
+                for generation in home.generations:
+                    if generation.session is not self.network.session:
+                        _discard(generation.session)
 
     def _generation(self, home: _Home) -> _Generation:
         """Return the session for a new call, the old one retired when it is above its age."""
-        own = self.network.session
         generation = home.generations[-1] if home.generations else None
-        if generation is not None and own is None:
-            old = self.limits.max_age is not None and home.loop.time() - generation.born > self.limits.max_age
-            if old or generation.session.closed:
+        if self.network.session is not None:
+            _check_own(self.network.session, home.loop)
+        elif generation is not None:
+            age, limit = home.loop.time() - generation.born, self.limits.max_age
+            if generation.session.closed or (limit is not None and age > limit):
                 self._retire(home, generation)
                 generation = None
         if generation is None:
-            generation = _Generation(own if own is not None else self._new_session(), home.loop.time())
+            own = self.network.session
+            generation = _Generation(self._new_session() if own is None else own, home.loop.time())
             home.generations.append(generation)
         generation.leases += 1
         return generation
@@ -257,12 +419,12 @@ class Pool:
     def _new_session(self) -> aiohttp.ClientSession:
         import aiohttp
 
-        connector = aiohttp.TCPConnector(
+        connector = _connector_class()(
             limit=0,  # the slots above are the bound: a wait inside aiohttp could not be told from connecting
             ttl_dns_cache=max(1, round(self.limits.dns_cache)),
             keepalive_timeout=self.limits.keep_alive,
             ssl=self._ssl_context(),
-            timeout_ceil_threshold=math.inf,  # aiohttp rounds longer limits up to whole seconds
+            timeout_ceil_threshold=float("inf"),  # aiohttp rounds longer limits up to whole seconds
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -283,23 +445,15 @@ class Pool:
                     context = ssl.create_default_context(cafile=network.ca_file)
                     if network.client_cert is not None:
                         pair = network.client_cert
-                        context.load_cert_chain(*(pair if isinstance(pair, tuple) else (pair,)))
-                except (OSError, ssl.SSLError) as error:
+                        certificate, key = pair if isinstance(pair, tuple) else (pair, None)
+                        # Without a password of ours an encrypted key would ask for one at the terminal.
+                        context.load_cert_chain(certificate, key, password="")
+                except (OSError, ValueError) as error:
                     raise ConfigError(
                         f"ca_file={network.ca_file!r}, client_cert={network.client_cert!r} cannot be loaded: {error}"
                     ) from error
                 self._ssl = context
         return self._ssl
-
-    def proxy_for(self, url: str) -> str | None:
-        """Return the proxy for an address: the caller's, or the environment's, or None."""
-        network = self.network
-        if network.proxy is not None or network.session is not None:
-            return network.proxy
-        origin = url.partition("?")[0]
-        if origin not in self._proxies:
-            self._proxies[origin] = _environment_proxy(url, os.environ)
-        return self._proxies[origin]
 
     def _retire(self, home: _Home, generation: _Generation, *, force: bool = False) -> None:
         if generation.leases and not force:
@@ -312,41 +466,76 @@ class Pool:
             home.closing.add(task)
             task.add_done_callback(home.closing.discard)
 
-    def _give_back(self, lease: Lease, home: _Home) -> None:
-        generation = lease.generation
-        home.leases.discard(lease)
-        home.limiter.release_on_behalf_of(lease)
-        generation.leases -= 1
-        if generation.retired and not generation.leases:
-            self._retire(home, generation)
-        if home.drained is not None and not home.leases:
-            home.drained.set()
+    # ------------------------------------------------------------------------------------------------------------ proxies
 
-    def _drop_dead(self) -> None:
-        """Forget the sessions of loops that have ended and of the process that this one was forked from."""
-        forked = self._pid != os.getpid()
-        self._pid = os.getpid()
-        for loop, home in list(self._homes.items()):
-            if forked or loop.is_closed():
-                del self._homes[loop]
-                for generation in home.generations:
-                    if generation.session is not self.network.session:
-                        _discard(generation.session)
+    def proxy_for(self, url: str) -> str | None:
+        """Return the proxy for an address: the caller's, or the environment's as it was at first use, or None.
+
+        Raises:
+            ConfigError: The environment names one that is not usable.
+        """
+        network = self.network
+        if network.proxy is not None:
+            return network.proxy.reveal()
+        if network.session is not None:
+            return None
+        parts = urlsplit(url)
+        origin = parts.scheme, parts.netloc
+        if origin not in self._proxies:
+            self._proxies[origin] = _environment_proxy(url, os.environ)
+        proxy = self._proxies[origin]
+        return None if proxy is None else proxy.reveal()
 
 
-def _environment_proxy(url: str, environment: Mapping[str, str]) -> str | None:
-    """Return what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say of an address; None is a direct connection."""
+def _check_own(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    if session.closed:
+        raise ClientClosedError("the aiohttp session that was given as session= is closed")
+    if getattr(session, "_loop", loop) is not loop:
+        raise ConfigError("the aiohttp session that was given as session= belongs to another event loop: leave it out there")
+
+
+@lru_cache(maxsize=1)
+def _connector_class() -> type[aiohttp.TCPConnector]:
+    import aiohttp
+
+    class Connector(aiohttp.TCPConnector):
+        """Hands out no kept connection on which the gateway spoke unasked: that would be taken for the next answer."""
+
+        async def connect(self, *args: Any, **kwargs: Any) -> Any:
+            while True:
+                kept = bool(self._conns)
+                connection = await super().connect(*args, **kwargs)
+                if not kept or connection.protocol is None or not connection.protocol.should_close:
+                    return connection
+                connection.close()
+
+    return Connector
+
+
+def _environment_proxy(url: str, environment: Mapping[str, str]) -> Secret | None:
+    """Return what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say of an address; None is a direct connection.
+
+    aiohttp's own reading of these would look into ~/.netrc too, for each request, and may find another key there.
+    """
     if not any(name.lower().endswith("_proxy") for name in environment):
         return None
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib.request import (  # type: ignore[attr-defined]  # documented since 2.6, missing in the stubs
+        getproxies_environment,
+        proxy_bypass_environment,
+    )
 
     parts = urlsplit(url)
     proxies = getproxies_environment()
     if proxy_bypass_environment(parts.netloc, proxies):
         return None
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    return proxy if proxy and proxy.startswith(("http://", "https://")) else None
+    if not proxy:
+        return None
+    try:
+        return _proxy(proxy)
+    except ConfigError as error:
+        # A direct connection would go round what the environment demands.
+        raise ConfigError(f"{parts.scheme.upper()}_PROXY or ALL_PROXY: {error.message}") from None
 
 
 def _discard(session: aiohttp.ClientSession) -> None:
@@ -360,7 +549,9 @@ def _discard(session: aiohttp.ClientSession) -> None:
         return
     protocols = [entry[0] for entries in connector._conns.values() for entry in entries]  # noqa: SLF001 -- no public way
     for protocol in [*protocols, *connector._acquired]:  # noqa: SLF001
-        transport: Any = protocol.transport
+        transport: Any = getattr(protocol, "transport", None)
+        if transport is None:
+            continue
         protocol.transport = None
         inner = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
         if inner is not None:
@@ -369,7 +560,7 @@ def _discard(session: aiohttp.ClientSession) -> None:
             sock = getattr(each, "_sock", None)
             if sock is not None:
                 sock.close()
-                each._sock = None  # noqa: SLF001
+                setattr(each, "_sock", None)  # noqa: B010 -- an attribute of another library's insides
     connector._conns.clear()  # noqa: SLF001
     connector._acquired.clear()  # noqa: SLF001
     connector._closed = True  # noqa: SLF001

@@ -29,17 +29,18 @@ _SERVER_ERROR = 500
 _FINAL = frozenset(
     {
         "invalid_request",
-        "invalid_request_error",
         "model_not_found",
         "insufficient_user_quota",
-        "insufficient_quota",
-        "billing_error",
         "prompt_blocked",
         "sensitive_words_detected",
         "access_denied",
         "invalid_api_key",
     }
 )
+
+
+# The type of a mere refusal: on a server's error it names the true cause, on a 429 it says nothing.
+_REFUSED = "invalid_request_error"
 
 
 def retryable(failure: DGridError) -> bool:
@@ -50,7 +51,8 @@ def retryable(failure: DGridError) -> bool:
             return told == "true"
         if isinstance(failure, InsufficientQuotaError):
             return False
-        if {str(failure.code).lower(), str(failure.type).lower()} & _FINAL:
+        names = {str(failure.code).lower(), str(failure.type).lower()}
+        if names & _FINAL or (failure.status >= _SERVER_ERROR and _REFUSED in names):
             return False
         return failure.status in _RETRYABLE or failure.status >= _SERVER_ERROR
     if isinstance(failure, APITimeoutError):

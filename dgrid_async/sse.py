@@ -6,11 +6,11 @@ Rules (WHATWG HTML, "Server-sent events", 9.2.6)
 3. A blank line dispatches the event gathered so far; one without data is dropped. The last event id outlives its event.
 
 Three additions for what gateways send
-4. An event that the end of the body leaves without its blank line is delivered by `end()` when its data is complete JSON or
-   `[DONE]`; the standard drops it.
+4. An event that the end of the body leaves without its blank line is delivered by `end()` when its data is complete JSON
+   or `[DONE]`; the standard drops it.
 5. A line that is no field and begins with `{` or `[` starts a stray JSON text: gateways write late failures that way.
    `feed` ignores it as the standard says; `payloads` hands it on as a `Stray`.
-6. One event is bounded in bytes.
+6. One event, and one line, is bounded in bytes.
 
 The decoder is sans-IO and linear in its input, in whatever pieces it comes.
 """
@@ -33,6 +33,11 @@ _TIDY_BYTES = 64 * 1024
 # Above this a copy of the data costs more than a view of it.
 _VIEW_BYTES = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+# The names that say something that an event's data may not.
+_TELLING = (b"error", b"ping")
+_STRAY_STARTS = (b"{", b"[")
+# More digits of milliseconds than these are no time, and int() refuses some thousands of them.
+_RETRY_DIGITS = 18
 
 
 @attrs.define
@@ -57,7 +62,7 @@ class Stray:
     """A JSON text outside the grammar.
 
     Attributes:
-        text: The bytes from its first line to the next blank line or the end.
+        text: The bytes from its first line on, as far as they have come; the next one of the stream holds these and more.
     """
 
     text: bytes
@@ -67,23 +72,26 @@ Payload = bytes | memoryview | ServerSentEvent | Stray
 
 
 class SSEDecoder:
-    """Turns the bytes of one stream into events; one decoder per stream.
+    """Turns the bytes of one stream into events; one decoder per stream, read by `feed` or by `payloads`.
 
     Args:
-        max_event_bytes: The most bytes that one event may take, field names included; None is no bound.
+        max_event_bytes: The most bytes that one event may take, field names included and comments left out, and the
+            most that one line may; None is no bound.
     """
 
     def __init__(self, max_event_bytes: int | None = MAX_EVENT_BYTES) -> None:
         self.max_event_bytes = max_event_bytes
-        # The mutable state: the pieces of the unfinished event, their size, the size at which comments are thrown out of
-        # them, the bytes that may yet be a byte order mark (None: past it), whether the last chunk ended in CR, the last
-        # event id, and whether an event above the bound has been met.
+        # The mutable state: the pieces of the unfinished event, their size, the size at which comments are thrown out
+        # of them, the bytes that may yet be a byte order mark (None: past it), whether the last chunk ended in CR, the
+        # last event id, the stray text so far, and whether an event above the bound has been met.
         self._pieces: list[bytes] = []
         self._size = 0
-        self._tidy_at = self._first_tidy()
+        self._tidy_at = _TIDY_BYTES if max_event_bytes is None else min(_TIDY_BYTES, max_event_bytes + 1)
+        self._first_tidy = self._tidy_at
         self._head: bytes | None = b""
         self._after_cr = False
         self._id = ""
+        self._stray = bytearray()
         self._overflow = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -92,7 +100,7 @@ class SSEDecoder:
         Raises:
             EventTooLargeError: The event under way is above the bound; the events before it have been returned.
         """
-        return _events(item for block in self._blocks(chunk) for item in self._parse(block))
+        return [event for block in self._blocks(chunk) if block and (event := self._parse(block)) is not None]
 
     def end(self) -> list[ServerSentEvent]:
         """Return the last event if the body's end left it without its blank line and it is complete.
@@ -100,41 +108,81 @@ class SSEDecoder:
         Raises:
             EventTooLargeError: As `feed`.
         """
-        return _events(self.last_payloads())
+        event = self._parse(self._last_block())
+        return [event] if event is not None and _is_complete(event.data) else []
 
     def payloads(self, chunk: bytes) -> list[Payload]:
         """Return what `feed` does in the form that costs least, and stray texts.
 
-        An event of one data line whose type says nothing that its data does not is only the bytes of that data.
+        An event of one data line whose type says nothing that its data does not is only the bytes of that data. Once a
+        stray text has begun, all that follows is taken for more of it.
+
+        Raises:
+            EventTooLargeError: As `feed`; or the stray text is above the bound.
         """
         items: list[Payload] = []
         append = items.append
-        for block in self._blocks(chunk):
+        blocks = self._blocks(chunk)
+        if self._stray:
+            return self._gathered(blocks) if blocks else []
+        rest = iter(blocks)
+        for block in rest:
+            start = 0
             if block.startswith(b"data: "):
                 start = 6
-            elif block.startswith(b"event: ") and not block.startswith(b"error", 7):
+            elif block.startswith(b"event: ") and not block.startswith(_TELLING, 7):
                 start = block.find(b"\n") + 7
                 if not block.startswith(b"data: ", start - 6):
-                    items.extend(self._parse(block))
-                    continue
-            else:
-                items.extend(self._parse(block))
-                continue
-            if block.find(b"\n", start) >= 0:
-                items.extend(self._parse(block))
-            else:
+                    start = 0
+            if start and block.find(b"\n", start) < 0:
                 append(block[start:] if len(block) < _VIEW_BYTES else memoryview(block)[start:])
+            elif block:
+                event = self._parse(self._split_stray(block))
+                if event is not None:
+                    append(event)
+                if self._stray:
+                    items.extend(self._gathered(rest))
         return items
 
     def last_payloads(self) -> list[Payload]:
-        """Return what `end` does, and a stray text."""
+        """Return what `end` does, and the stray text."""
+        block = self._last_block()
+        if self._stray:
+            return self._gathered([block])
+        event = self._parse(self._split_stray(block))
+        items: list[Payload] = [event] if event is not None and _is_complete(event.data) else []
+        return [*items, *self._gathered(())] if self._stray else items
+
+    def _gathered(self, blocks: Iterable[bytes]) -> list[Payload]:
+        """Return the stray text with these blocks behind it: its own blank lines separate nothing."""
+        for block in blocks:
+            self._stray += b"\n\n" + block
+        if self.max_event_bytes is not None and len(self._stray) > self.max_event_bytes:
+            self._overflow = True
+            raise self._too_large()
+        return [Stray(bytes(self._stray))]
+
+    def _split_stray(self, block: bytes) -> bytes:
+        """Return the block up to the line where a stray text begins, and keep that."""
+        at = 0
+        if not block.startswith(_STRAY_STARTS):
+            found = [at for start in _STRAY_STARTS if (at := block.find(b"\n" + start)) >= 0]
+            if not found:
+                return block
+            at = min(found) + 1
+        self._stray += block[at:]
+        return block[:at]
+
+    def _last_block(self) -> bytes:
+        """Return what the end of the body leaves unfinished."""
         if self._head:
             self._pieces, self._head = [self._head], None
-        if self._overflow:
-            raise self._too_large()
         block = b"".join(self._pieces)
         self._pieces, self._size = [], 0
-        return [item for item in self._parse(block) if isinstance(item, Stray) or _is_complete(item.data)]
+        if self._overflow or self._exceeds(block):
+            self._overflow = True
+            raise self._too_large()
+        return block
 
     def _blocks(self, chunk: bytes) -> list[bytes]:
         """Return the text of each event that the chunk completes, its lines ended by LF, its blank line taken off."""
@@ -167,7 +215,8 @@ class SSEDecoder:
             if end < 0:
                 pieces.append(chunk)
                 self._size = size
-                self._tidy()
+                if size > self._tidy_at:
+                    self._tidy()
                 return []
             pieces.append(chunk[:end])
             blocks = [b"".join(pieces), *chunk[rest:].split(b"\n\n")]
@@ -175,45 +224,55 @@ class SSEDecoder:
         tail = blocks.pop()
         self._pieces = [tail] if tail else []
         self._size = len(tail)
-        self._tidy_at = self._first_tidy()
+        self._tidy_at = self._first_tidy
         if self.max_event_bytes is not None and size > self.max_event_bytes:
             return self._bounded(blocks)
         return blocks
 
     def _bounded(self, blocks: list[bytes]) -> list[bytes]:
         """Return the events before the first one above the bound."""
-        limit = self.max_event_bytes or 0
         for n, block in enumerate([*blocks, *self._pieces]):
-            if len(block) > limit:
+            if self._exceeds(block):
                 self._overflow = True
                 if n == 0:
                     raise self._too_large()
                 return blocks[:n]
         return blocks
 
+    def _exceeds(self, block: bytes) -> bool:
+        """Return whether a block has a line above the bound, or is above it when its comments are left out."""
+        limit = self.max_event_bytes
+        if limit is None or len(block) <= limit:
+            return False
+        lines = [line for line in block.split(b"\n") if line]
+        fields = [len(line) for line in lines if not line.startswith(b":")]
+        return sum(fields) + len(fields) - 1 > limit or max(map(len, lines), default=0) > limit
+
     def _tidy(self) -> None:
         """Throw complete comment lines out of the unfinished event, and check its size."""
-        if self._size > self._tidy_at:
-            lines, newline, last = b"".join(self._pieces).rpartition(b"\n")
-            if newline:
-                kept = [line for line in lines.split(b"\n") if line and not line.startswith(b":")]
-                lines = b"\n".join([*kept, b""])
-            self._pieces = [piece for piece in (lines, last) if piece]
-            self._size = len(lines) + len(last)
-            self._tidy_at = max(self._first_tidy(), 2 * self._size)
-        if self.max_event_bytes is not None and self._size > self.max_event_bytes:
+        text = b"".join(self._pieces)
+        if self._exceeds(text):
             self._overflow = True
+            self._pieces = []
             raise self._too_large()
+        lines, newline, last = text.rpartition(b"\n")
+        if newline:
+            kept = [line for line in lines.split(b"\n") if line and not line.startswith(b":")]
+            lines = b"\n".join([*kept, b""])
+        self._pieces = [piece for piece in (lines, last) if piece]
+        self._size = len(lines) + len(last)
+        # Doubled, so that the work stays linear; but no more than the bound allows: one byte beyond it may be the line
+        # end of an event that has just the size, and a comment under way may have that size too, beside the event.
+        self._tidy_at = max(_TIDY_BYTES, 2 * self._size)
+        limit = self.max_event_bytes
+        if limit is not None:
+            self._tidy_at = min(self._tidy_at, self._size + limit if last.startswith(b":") else limit + 1)
 
-    def _first_tidy(self) -> int:
-        return _TIDY_BYTES if self.max_event_bytes is None else min(_TIDY_BYTES, self.max_event_bytes)
-
-    def _parse(self, block: bytes) -> list[ServerSentEvent | Stray]:
-        """Return the event of one block by the whole grammar, and the stray text in it, if there is any."""
-        event, retry, stray = "", None, None
+    def _parse(self, block: bytes) -> ServerSentEvent | None:
+        """Return the event of one block by the whole grammar, or None where it has no data."""
+        event, retry = "", None
         data: list[bytes] = []
-        lines = block.split(b"\n")
-        for n, line in enumerate(lines):
+        for line in block.split(b"\n"):
             name, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             if name == b"data":
@@ -223,35 +282,25 @@ class SSEDecoder:
             elif name == b"id":
                 if b"\0" not in value:
                     self._id = value.decode("utf-8", "replace")
-            elif name == b"retry":
-                # More digits than these are no time, and int() refuses some thousands of them.
-                retry = int(value) if value.isdigit() and len(value) <= 18 else retry  # noqa: PLR2004
-            elif line.startswith((b"{", b"[")):
-                stray = Stray(b"\n".join(lines[n:]))
-                break
-        found: list[ServerSentEvent | Stray] = []
-        if data:
-            found.append(ServerSentEvent(event or "message", b"\n".join(data).decode("utf-8", "replace"), self._id, retry))
-        if stray:
-            found.append(stray)
-        return found
+            elif name == b"retry" and value.isdigit() and len(value) <= _RETRY_DIGITS:
+                retry = int(value)
+        if not data:
+            return None
+        return ServerSentEvent(event or "message", b"\n".join(data).decode("utf-8", "replace"), self._id, retry)
 
     def _too_large(self) -> EventTooLargeError:
         limit = self.max_event_bytes or 0
         return EventTooLargeError(
-            f"one event of the stream is above {limit:,} bytes: raise Limits.max_event_bytes if that is expected", limit=limit
+            f"one event of the stream is above {limit:,} bytes: raise Limits.max_event_bytes if that is expected",
+            limit=limit,
         )
-
-
-def _events(items: Iterable[Payload]) -> list[ServerSentEvent]:
-    return [item for item in items if isinstance(item, ServerSentEvent)]
 
 
 def _is_complete(data: str) -> bool:
     if data.strip() == "[DONE]":
         return True
     try:
-        json.loads(data)
+        json.loads(data, parse_int=str)  # int() refuses some thousands of digits
     except (ValueError, RecursionError):
         return False
     return True

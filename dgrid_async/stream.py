@@ -1,43 +1,29 @@
-"""The stream of events that all four formats share: bytes of an answer in, events, texts and the reply out.
+"""The stream that all four formats share: it waits for the bytes of a body and hands out its events, its texts and its reply.
 
 Rules
 1. One class with `__anext__`, no generator: there is nothing to close twice and no state that runs while nobody reads.
-2. A read's events are decoded in one go and handed out one by one; each is merged into the reply when it is handed out.
-3. What arrived before a failure is handed out first; the failure comes after it, with the reply so far.
-4. The format's own terminal rule ends a stream, never the end of the body alone, and the body's end is not waited for.
-5. One timer per stream watches all limits, and only the time in which a reader waits counts; an event costs it two
+2. What arrived before a failure is handed out first; the failure comes after it, with the reply so far.
+3. A stream ends where its format says so; the end of the body is not waited for.
+4. One timer per stream watches all limits, and only the time in which a reader waits counts; an event costs it two
    assignments.
-6. A failure before the first event is the retry policy's; after it, the caller's.
+5. A failure before the first event is the retry policy's; after it, the caller's.
+
+What the bytes mean is `body`'s; sending and connections are `transport`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import warnings
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import orjson
-
-from dgrid_async import codec, failures
+from dgrid_async.body import Body
 from dgrid_async.endpoint import Endpoint, Progress
-from dgrid_async.errors import (
-    APIStatusError,
-    ClientClosedError,
-    ConfigError,
-    DGridError,
-    EventTooLargeError,
-    Phase,
-    StreamDecodeError,
-    StreamTruncatedError,
-    UnexpectedResponseError,
-)
-from dgrid_async.sse import Payload, SSEDecoder, ServerSentEvent, Stray
+from dgrid_async.errors import ClientClosedError, ConfigError, DGridError, Phase, StreamTruncatedError
 from dgrid_async.transport import Answer, Call, timed_out
 from dgrid_async.wire import Reply
 
@@ -49,12 +35,11 @@ ReplyT = TypeVar("ReplyT", bound=Reply)
 # How long, in seconds, a gateway may stay silent after the answer is whole before the stream ends by itself: usage comes
 # right behind the last word, and some gateways then hold the socket open without ever saying that they are done.
 _GRACE = 1.0
-# Bytes looked at to tell an event stream from a page or a JSON text.
-_SNIFFED = 64
-# Up to this many bytes a JSON text in the place of a stream is tried before the body's end.
-_WORTH_A_TRY = 1024 * 1024
-_BLANK = b" \t\r\n"
-_BOM = b"\xef\xbb\xbf"
+# A read that took this many seconds has let other tasks run; without one, the loop is given up each _SLICE seconds, and no
+# more than these bytes are decoded in one go: one read may hold a hundred thousand events.
+_WAITED = 0.0005
+_SLICE = 0.01
+_SLICE_BYTES = 16 * 1024
 
 
 class EventStream(Generic[Event, ReplyT]):
@@ -80,37 +65,28 @@ class EventStream(Generic[Event, ReplyT]):
     def __init__(self, endpoint: Endpoint[Event, ReplyT], call: Call) -> None:
         self._endpoint = endpoint
         self._call = call
-        self._decode = endpoint.decode_event
-        # The mutable state. Of the call: the answer, whether its connection is held, whether one is being waited for, and
-        # whether an event has been handed out, after which there is no other attempt.
-        self._answer: Answer | None = None
-        self._attached = False
+        # The mutable state. Of the call: whether it has been begun, whether an answer is being waited for, the last answer
+        # with its body, whether its connection is held, bytes read and not decoded, what every further read raises, and
+        # whether there is nothing more to read.
+        self._begun = False
         self._opening = False
-        self._handed = False
-        # Of the clock: since when the reader waits for bytes (0: it does not) and for an event, since when the answer is
-        # whole, the timer, and whether it is set for the limits of a reader.
+        self._answer: Answer | None = None
+        self._body: Body[Event, ReplyT] | None = None
+        self._attached = False
+        self._backlog = b""
+        self._error: DGridError | None = None
+        self._ended = False
+        # Of the clock: since when the reader waits for bytes (0: it does not) and for an event; how long readers that were
+        # cancelled had waited for either; since when the answer is whole; the timer, and whether it is set for the limits of
+        # a reader; and since when this stream may have held the loop without a wait.
         self._waits_since = 0.0
         self._quiet_since = 0.0
+        self._waited = 0.0
+        self._quiet = 0.0
         self._whole_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._watching = False
-        self._reset()
-
-    def _reset(self) -> None:
-        """Begin with a fresh body."""
-        # The mutable state of one body: its decoder and accumulator, the bytes that do not show yet whether it is an event
-        # stream (None: it is), the events decoded and not handed out, how many were decoded, whether there will be no more
-        # bytes and why, the error to raise behind the last event, and whether all has been told.
-        self._decoder = SSEDecoder(self._call.request.limits.max_event_bytes)
-        self._accumulator = self._endpoint.accumulator()
-        self._mender: codec.SurrogateMender | None = None
-        self._unclear: bytearray | None = bytearray()
-        self._ready: deque[Event] = deque()
-        self._decoded = 0
-        self._body_over = False
-        self._cause: DGridError | None = None
-        self._error: DGridError | None = None
-        self._ended = False
+        self._slice_since = 0.0
 
     # -------------------------------------------------------------------------------------------------- opening, closing
 
@@ -137,20 +113,39 @@ class EventStream(Generic[Event, ReplyT]):
         return self
 
     async def _open(self, failure: DGridError | None) -> None:
-        if self._error is not None and failure is None:
-            raise self._error
+        """Get an answer; after a failure of the one before, as the retry policy says."""
+        if self._error is not None:
+            raise self._told(self._error)
+        if self._opening:
+            raise ConfigError("two tasks open one stream at the same time: let one open it")
+        call = self._call
+        if not self._begun:
+            self._begun = True
+            call.started = monotonic()  # a stream may be made long before it is opened
+        if any(failure is known for known in call.failures):
+            failure = None  # the wait behind it was cancelled: it is one attempt all the same
         self._opening = True
         try:
-            answer: Answer = await self._call.send(failure=failure)
+            answer: Answer = await call.send(failure=failure)
         except DGridError as error:
             self._error = error
             raise
         finally:
             self._opening = False
-        if failure is not None:
-            self._reset()
+        self._attach(answer)
+
+    def _attach(self, answer: Answer) -> None:
+        """Begin with the body of an answer."""
         self._answer = answer
+        self._body = Body(self._endpoint, answer, self._call.request.limits.max_event_bytes)
+        self._backlog = b""
         self._attached = True
+        if self._error is not None:  # aborted at the very moment at which the answer came
+            self._detach(self._error)
+            raise self._told(self._error)
+        self._waited = 0.0
+        if self._waits_since:
+            self._waits_since = monotonic()
         self._watch()
 
     def abort(self) -> None:
@@ -158,20 +153,24 @@ class EventStream(Generic[Event, ReplyT]):
 
         Callable from any task of the loop and at any time; a second call does nothing.
         """
-        self._stop(ClientClosedError("the stream was aborted"), cut=True)
+        self._stop(ClientClosedError("the stream was aborted"))
 
     async def close(self) -> None:
         """End the stream as `abort` does, where it has not ended by itself. A second call does nothing."""
-        self._stop(ClientClosedError("the stream was closed"), cut=not self._accumulator.progress)
+        self._stop(ClientClosedError("the stream was closed"))
 
-    def _stop(self, reason: DGridError, *, cut: bool) -> None:
+    def _stop(self, reason: DGridError) -> None:
+        if self._ended or self._error is not None:
+            return
+        self._error = reason
         if self._opening:
-            self._error = reason
             self._call.interrupt(reason)
-        elif not self._ended and self._error is None:
-            self._forget_ready()
-            self._error = reason
-            self._detach(reason if cut or self._waits_since else None)
+            return
+        body = self._body
+        if body is not None:
+            body.forget()
+        whole = body is not None and body.progress
+        self._detach(reason if self._waits_since or not whole else None)
 
     def _detach(self, reason: DGridError | None = None) -> None:
         """Part from the connection: cut it, or give it back if there is no reason to."""
@@ -200,20 +199,12 @@ class EventStream(Generic[Event, ReplyT]):
     @property
     def snapshot(self) -> ReplyT | None:
         """The reply so far, of the class that a plain call returns; None before the first event. Built when asked for."""
-        try:
-            reply = self._accumulator.snapshot()
-        except Exception as error:
-            failure = StreamDecodeError(f"the events so far make no reply: {error}", request_id=self.request_id)
-            failure.events_received = self._decoded - len(self._ready)
-            raise failure from error
-        if reply is not None:
-            reply._request_id = self.request_id  # noqa: SLF001 -- no field of the wire, so no argument of the class
-        return reply
+        return None if self._body is None else self._body.snapshot()
 
     @property
     def usage(self) -> Any:
         """The token counts so far, the object that the reply holds; None until the gateway sends some."""
-        return self._accumulator.usage
+        return None if self._body is None else self._body.usage
 
     @property
     def request_id(self) -> str | None:
@@ -263,298 +254,118 @@ class EventStream(Generic[Event, ReplyT]):
 
         Cancel: nothing is lost; the next read goes on.
         """
-        ready = self._ready
         while True:
-            if not ready:
-                if self._waits_since:
-                    raise ConfigError("two tasks read one stream at the same time: let one read and hand the events on")
-                self._waits_since = self._quiet_since = monotonic()
-                if not self._watching:
-                    self._watch()
-                try:
-                    while not ready:
-                        if self._body_over or self._error is not None or self._answer is None:
-                            await self._conclude()
-                            ready = self._ready
-                            continue
-                        try:
-                            chunk = await self._answer.read()
-                        except Exception as error:  # noqa: BLE001 -- whatever the HTTP library raises becomes ours
-                            self._lost(error)
-                        else:
-                            self._take(chunk)
-                        self._waits_since = monotonic()
-                finally:
-                    self._waits_since = 0.0
-            event = ready.popleft()
+            body = self._body
+            if body is not None and (event := body.take()) is not None:
+                self._quiet = 0.0
+                if body.progress:
+                    self._settle(body)
+                if body.given == 1:
+                    self._watching = False  # another limit than that of the first event is the next one now
+                return event
+            if self._waits_since:
+                raise ConfigError("two tasks read one stream at the same time: let one read and hand the events on")
+            now = monotonic()
+            self._waits_since, self._quiet_since = now - self._waited, now - self._quiet
+            if not self._watching:
+                self._watch()
             try:
-                self._accumulator.add(event)
-            except Exception as error:  # noqa: BLE001 -- a vendor's surprise must not escape as a bare TypeError
-                self._refuse(StreamDecodeError(f"an event that cannot follow what came before: {error}"), error)
-                continue
-            if self._accumulator.progress and not self._progressed():
-                continue
-            self._handed = True
-            return event
+                while body is None or not body.ready:
+                    if body is None or self._answer is None or body.over or self._error is not None:
+                        await self._conclude(body)
+                        body = self._body
+                        continue
+                    try:
+                        chunk = self._backlog or await self._answer.read()
+                    except Exception as error:  # noqa: BLE001 -- whatever the HTTP library raises becomes ours
+                        self._lost(body, self._answer, error)
+                        continue
+                    came = monotonic()
+                    self._backlog = chunk
+                    if came - now > _WAITED:
+                        self._slice_since = came
+                    elif came - self._slice_since > _SLICE:
+                        # The bytes are there faster than they are used up: other tasks get their turn, and may abort.
+                        await asyncio.sleep(0)
+                        self._slice_since = now = monotonic()
+                        continue
+                    self._waited = 0.0
+                    self._backlog = chunk[_SLICE_BYTES:]
+                    if chunk:
+                        body.feed(chunk[:_SLICE_BYTES])
+                    else:
+                        body.end()
+                    self._waits_since = now = monotonic()
+            except asyncio.CancelledError:
+                # The silence goes on for the next reader: one who polls must meet the limits too.
+                now = monotonic()
+                self._waited, self._quiet = now - self._waits_since, now - self._quiet_since
+                raise
+            finally:
+                self._waits_since = 0.0
 
-    async def _conclude(self) -> None:
-        """Tell how the body ended, or get another one."""
-        if self._answer is None and self._error is None:
-            raise ConfigError("the stream is not open: use `async with`, or await open()")
-        if self._error is None and not self._ended:
-            if self._accumulator.progress:
-                self._ended = True
-            else:
-                self._error = self._cause or StreamTruncatedError(
-                    "the body ended before the terminal event of its format: the answer is not whole"
-                )
-            self._detach(self._error)
+    def _settle(self, body: Body[Event, ReplyT]) -> None:
+        """Act on it that the answer is whole."""
+        if body.progress is Progress.CLOSED:
+            self._ended = True
+            self._detach()
+        else:
+            if not self._whole_since:
+                self._watching = False
+            self._whole_since = monotonic()
+
+    async def _conclude(self, body: Body[Event, ReplyT] | None) -> None:
+        """Tell how the stream ended, or get another answer."""
         if self._ended:
             raise StopAsyncIteration
-        if self._handed or self._answer is None or isinstance(self._error, ClientClosedError):
+        if self._error is not None:
             raise self._told(self._error)
-        self._detach(self._error)
+        if body is None:
+            raise ConfigError("the stream is not open: use `async with`, or await open()")
+        verdict = body.verdict()
+        self._detach(verdict)
+        if verdict is None:
+            self._ended = True
+            raise StopAsyncIteration
+        if body.given:
+            self._error = verdict
+            raise self._told(verdict)
         try:
-            await self._open(self._error)
+            await self._open(verdict)
         except DGridError as error:
             raise self._told(error) from error.__cause__
 
-    def _progressed(self) -> bool:
-        """Act on what the accumulator says of the last event; return whether the event counts."""
-        accumulator = self._accumulator
-        if accumulator.failure is not None:
-            self._refuse(self._in_band(accumulator.failure))
-            return False
-        if accumulator.progress is Progress.CLOSED:
-            self._forget_ready()
-            self._body_over = self._ended = True
-            self._detach()
-        else:
-            begun = not self._whole_since
-            self._whole_since = monotonic()
-            if begun:
-                self._watch()
-        return True
-
-    def _refuse(self, error: DGridError, cause: BaseException | None = None) -> None:
-        """Let neither the event at hand count nor what comes after it; this error does."""
-        if cause is not None:
-            error.__cause__ = cause
-        self._forget_ready()
-        self._decoded -= 1
-        self._error = error
-        self._detach(error)
-
-    def _forget_ready(self) -> None:
-        self._decoded -= len(self._ready)
-        self._ready.clear()
-
-    def _lost(self, error: Exception) -> None:
+    def _lost(self, body: Body[Event, ReplyT], answer: Answer, error: Exception) -> None:
         """Take in that the connection failed, after what had arrived before it did."""
-        answer = self._answer
-        if self._error is not None or answer is None:
+        if self._error is not None:
             return
         rest = answer.rest()
         if rest:
-            self._take(rest)
-        if self._error is None and not self._body_over:
-            self._cause = answer.translate(error)
-            if self._cause is not error:
-                self._cause.__cause__ = error
-            self._take(b"")
+            body.feed(rest)
+        if not body.over:
+            cause = answer.translate(error)
+            if cause is not error:
+                cause.__cause__ = error
+            body.end(cause)
 
-    def _told(self, error: DGridError | None) -> DGridError:
+    def _told(self, error: DGridError) -> DGridError:
         """Return the error with what had arrived on it."""
-        if error is None:
-            error = ClientClosedError("the stream has ended")
-        if error.snapshot is None and self._decoded:
-            try:
-                error.snapshot = self.snapshot
-            except DGridError:
-                error.snapshot = None
-        error.events_received = self._decoded - len(self._ready)
+        body = self._body
+        if body is not None and body.given:
+            error.events_received = body.given
+            if error.snapshot is None:
+                try:
+                    error.snapshot = body.snapshot()
+                except DGridError:
+                    error.snapshot = None
         error.request_id = error.request_id or self.request_id
         return self._call.fail(error)
-
-    # --------------------------------------------------------------------------------------------------------- decoding
-
-    def _take(self, chunk: bytes) -> None:
-        """Turn the next bytes of the body into events; no bytes are its end."""
-        try:
-            if not chunk:
-                self._take_end()
-            elif self._unclear is not None:
-                self._sniff(chunk)
-            else:
-                self._take_payloads(self._decoder.payloads(chunk))
-        except EventTooLargeError as error:
-            self._error = error
-
-    def _take_payloads(self, payloads: list[Payload]) -> None:
-        if self._mender is not None:
-            self._take_slowly(payloads)
-        else:
-            loads, decode, append = orjson.loads, self._decode, self._ready.append
-            for n, payload in enumerate(payloads):
-                try:
-                    value = loads(payload)  # type: ignore[arg-type]  # what it refuses goes the slow way
-                    if "error" in value and value["error"]:
-                        raise ValueError  # noqa: TRY301
-                    event = decode(value)
-                except Exception:  # noqa: BLE001 -- the slow way finds out what it is
-                    self._take_slowly(payloads[n:])
-                    break
-                if event is not None:
-                    append(event)
-        self._decoded += len(self._ready)
-
-    def _take_slowly(self, payloads: list[Payload]) -> None:
-        for payload in payloads:
-            if self._error is not None or self._body_over:
-                return
-            if isinstance(payload, Stray):
-                self._error = self._misplaced(payload.text)
-            elif isinstance(payload, ServerSentEvent):
-                self._take_data(payload.data.encode("utf-8", "surrogatepass"), payload.event)
-            else:
-                self._take_data(bytes(payload), "message")
-
-    def _take_data(self, data: bytes, name: str) -> None:
-        text = data.strip()
-        if not text or (name == "ping" and not text.startswith(b"{")):
-            return
-        if text == b"[DONE]":
-            self._body_over = True
-            return
-        try:
-            try:
-                values = [orjson.loads(text)]
-                if self._mender is not None:
-                    values = self._mender.feed(values[0])
-            except orjson.JSONDecodeError:
-                self._mender = self._mender or codec.SurrogateMender()
-                values = self._mender.feed(codec.decode_hard(text))
-        except ValueError as error:
-            self._error = (
-                self._in_band(text.decode("utf-8", "replace")) if name == "error" else self._undecodable("no JSON", text, error)
-            )
-            return
-        self._take_values(values, name)
-
-    def _take_values(self, values: list[Any], name: str = "message") -> None:
-        for value in values:
-            if isinstance(value, list) and len(value) == 1:
-                value = value[0]  # noqa: PLW2901 -- Gemini's list of one
-            if isinstance(value, dict) and (name == "error" or value.get("error")):
-                self._error = self._in_band(value.get("error") or value)
-                return
-            if not isinstance(value, dict):
-                self._error = self._undecodable("no JSON object", codec.encode(value))
-                return
-            try:
-                event = self._decode(value)
-            except Exception as error:  # noqa: BLE001 -- of any class: the wire made it
-                self._error = self._undecodable(f"not of this format ({error})", codec.encode(value), error)
-                return
-            if event is not None:
-                self._ready.append(event)
-
-    def _take_end(self) -> None:
-        """Take in the end of the body: what it left unfinished, and what was held back."""
-        if self._unclear is not None:
-            self._take_whole(bytes(self._unclear))
-        else:
-            self._take_payloads(self._decoder.last_payloads())
-        if self._mender is not None and self._error is None:
-            before = len(self._ready)
-            self._take_values(self._mender.end())
-            self._decoded += len(self._ready) - before
-        self._body_over = True
-
-    def _sniff(self, chunk: bytes) -> None:
-        """Tell by the first byte that is no space what the body is, whatever its content type says."""
-        body = self._unclear = (self._unclear or bytearray()) + chunk
-        start = bytes(body[:_SNIFFED]).lstrip(_BLANK)
-        if len(start) < len(_BOM) and _BOM.startswith(start) and len(body) < _SNIFFED:
-            return
-        start = start.removeprefix(_BOM).lstrip(_BLANK)
-        limit = self._call.request.limits.max_event_bytes
-        if start.startswith(b"<"):
-            self._error = self._unexpected("an HTML page", bytes(body))
-        elif not start.startswith((b"{", b"[")):
-            self._unclear = None
-            self._take_payloads(self._decoder.payloads(bytes(body)))
-        elif len(body) > limit:
-            self._error = EventTooLargeError(f"the answer is above {limit:,} bytes: raise Limits.max_event_bytes", limit=limit)
-        elif len(body) < _WORTH_A_TRY and bytes(body[-_SNIFFED:]).rstrip(_BLANK).endswith((b"}", b"]")):
-            self._take_whole(bytes(body), at_end=False)  # some gateways never end the body
-
-    def _take_whole(self, body: bytes, *, at_end: bool) -> None:
-        """Take in one JSON text in the place of a stream: a reply is a stream of one result, an error an error."""
-        text = body.lstrip(_BLANK).removeprefix(_BOM).strip(_BLANK)
-        if not text:
-            return
-        try:
-            value = codec.mend(codec.decode(text))
-        except ValueError as error:
-            value = _first_json(text)
-            if not at_end:
-                return
-            if failures.error_in(value) is None:
-                if self._cause is None:
-                    self._error = self._undecodable("neither an event stream nor JSON", text, error)
-                return
-        self._unclear = None
-        self._body_over = True
-        # Gemini's stream without alt=sse is a list of what would have been the events.
-        for item in value if isinstance(value, list) else [value]:
-            failure = failures.error_in(item) or (self._endpoint.failure_of(item) if isinstance(item, dict) else None)
-            if failure is not None:
-                self._error = self._in_band(failure)
-                break
-            try:
-                self._endpoint.decode_reply(item)
-                events = self._endpoint.replay(item)
-            except Exception as error:  # noqa: BLE001 -- of any class: the wire made it
-                self._error = self._unexpected(f"JSON that is no reply ({error})", text, error)
-                break
-            self._take_values(events)
-        self._decoded += len(self._ready)
-
-    def _in_band(self, error: Any) -> APIStatusError:
-        secret = None if self._answer is None else self._answer.secret
-        return failures.from_event(error, self.headers, secret=secret)
-
-    def _misplaced(self, text: bytes) -> DGridError:
-        """Return the error for a JSON text outside the event stream's grammar: the one it holds, if it does."""
-        failure = failures.error_in(_first_json(text))
-        return self._undecodable("a line that is no field of an event stream", text) if failure is None else self._in_band(failure)
-
-    def _undecodable(self, what: str, data: bytes, cause: BaseException | None = None) -> StreamDecodeError:
-        shown = failures.excerpt(data)
-        error = StreamDecodeError(f"the stream of {self._endpoint.name} holds {what}: {shown!r}", excerpt=shown)
-        error.__cause__ = cause
-        return error
-
-    def _unexpected(self, what: str, body: bytes, cause: BaseException | None = None) -> UnexpectedResponseError:
-        answer = self._answer
-        content_type = "" if answer is None else answer.content_type
-        shown = failures.excerpt(body)
-        error = UnexpectedResponseError(
-            f"the answer to a stream request is {what} (content type {content_type!r}): check base_url; it begins {shown!r}",
-            status=self.status or 0,
-            content_type=content_type,
-            excerpt=shown,
-        )
-        error.__cause__ = cause
-        return error
 
     # ------------------------------------------------------------------------------------------------------------ limits
 
     def _watch(self) -> None:
         """Set the timer for the first moment at which a limit could run out."""
-        moments = [moment for moment, _, _ in self._limits()]
-        self._set_timer(min(moments, default=None))
+        self._set_timer(min((moment for moment, _, _ in self._limits()), default=None))
         self._watching = True
 
     def _set_timer(self, moment: float | None) -> None:
@@ -579,7 +390,7 @@ class EventStream(Generic[Event, ReplyT]):
             found.append((started + limits.total, "total", limits.total))
         if limits.idle is not None:
             found.append((idle_from + limits.idle, "idle", limits.idle))
-        if not self._handed:
+        if self._body is None or not self._body.given:
             if limits.first_event is not None:
                 found.append((started + limits.first_event, "first_event", limits.first_event))
         elif limits.event is not None:
@@ -599,7 +410,8 @@ class EventStream(Generic[Event, ReplyT]):
                 self._answer.fail(timed_out(phase or "idle", seconds, self.request_id))
                 return
             if phase == "total":
-                self._forget_ready()
+                if self._body is not None:
+                    self._body.forget()
                 self._error = timed_out(phase, seconds, self.request_id)
                 self._detach(self._error)
                 return
@@ -644,12 +456,3 @@ def _check(reference: weakref.ref[EventStream[Any, Any]]) -> None:
     stream = reference()
     if stream is not None:
         stream._check_limits()  # noqa: SLF001 -- its own timer
-
-
-def _first_json(text: bytes) -> Any:
-    """Return the JSON value that a text begins with, or None."""
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text.decode("utf-8", "replace").lstrip())
-    except (ValueError, RecursionError):
-        return None
-    return codec.mend(value)

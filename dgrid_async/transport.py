@@ -3,8 +3,9 @@
 Rules
 1. A `Call` is sent as often as the retry policy allows, with one Idempotency-Key; an `Answer` is one 2xx, its body unread.
 2. Redirects are never left to the HTTP library: a key goes to no other host, and a POST stays a POST.
-3. The key is put into the headers at the moment of sending and kept nowhere else.
+3. The key is put into the headers at the moment of sending; no name, attribute, error or traceback of ours holds it.
 4. Limits cost one timer per call here; per read nothing.
+5. While the gateway has asked for a pause, no attempt holds a slot or reaches it.
 
 It knows nothing of events; `stream` reads an answer, `client` makes the calls.
 """
@@ -16,9 +17,12 @@ import math
 import random
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from uuid import uuid4
 
 import attrs
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
 
     from dgrid_async.pool import Lease, Pool
 
-__all__ = ["Answer", "Call", "CoolDown", "Request"]
+__all__ = ["Answer", "Call", "CoolDown", "Request", "warm_up"]
 
 # A connection whose answer is whole is kept this long, in seconds, for the few bytes that end the body: then it can be
 # used again. Longer would hold the slot of a gateway that never ends its bodies.
@@ -52,7 +56,18 @@ _LINGER = 0.25
 _MAX_REDIRECTS = 5
 # One step of decompression, in bytes: bounds memory and the time that the loop is held, whatever the ratio.
 _INFLATE_STEP = 256 * 1024
-_OK, _REDIRECT, _ERROR = range(200, 300), range(300, 400), 400
+# What is read at a time, in bytes, is at most twice this: decoding it holds the loop for some milliseconds.
+_READ_BYTES = 64 * 1024
+# A body above this is handed to aiohttp as a file: it would write it at one go, and says so by a warning from 1 MiB on.
+_WHOLE_BODY = 512 * 1024
+# So many steps of decompression are made of what a lost connection left: it is no place to wait.
+_LAST_STEPS = 8
+# Behind a pause each waiting call comes back later by up to this for each that waits, in seconds, and by no more than
+# that: one alone is on time, and a thousand do not come as one.
+_STAGGER, _MOST_STAGGER = 0.01, 1.0
+# Errors are chained this deep at most; a longer chain is none of ours or aiohttp's.
+_CHAIN = 10
+_OK, _REDIRECT = range(200, 300), range(300, 400)
 _KEEPS_POST = frozenset({307, 308})
 
 
@@ -60,16 +75,30 @@ class CoolDown:
     """The pause that all calls of a client share after the gateway asked for one."""
 
     def __init__(self) -> None:
-        self._until = 0.0  # the mutable state, by the monotonic clock
+        # The mutable state: when it ends, by the monotonic clock, and how many calls wait for that.
+        self._until = 0.0
+        self._waiting = 0
 
     def ask(self, seconds: float) -> None:
         """Let no attempt begin for this long."""
         self._until = max(self._until, time.monotonic() + seconds)
 
     def left(self) -> float:
-        """Return the seconds still to wait, spread a little so that the calls do not come back as one herd."""
-        left = self._until - time.monotonic()
-        return left + random.uniform(0, min(1.0, left / 4)) if left > 0 else 0.0  # noqa: S311 -- no secret in a jitter
+        """Return the seconds until it ends; 0 or less: there is none."""
+        return self._until - time.monotonic()
+
+    async def wait(self) -> None:
+        """Wait until it has ended, and a little longer, so that the calls do not come back as one herd.
+
+        Cancel: nothing has been taken.
+        """
+        self._waiting += 1
+        try:
+            while (left := self.left()) > 0:
+                stagger = random.uniform(0, min(_MOST_STAGGER, _STAGGER * self._waiting))
+                await asyncio.sleep(left + stagger)
+        finally:
+            self._waiting -= 1
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -100,19 +129,18 @@ class Call:
 
     def __init__(self, pool: Pool, cool_down: CoolDown, request: Request) -> None:
         self.request = request
-        self.started = time.monotonic()
         self._pool = pool
         self._cool_down = cool_down
-        # The mutable state: the failures so far, the time limit in force while something is awaited, why that was ended
-        # from outside, and the connection limit's own message.
+        self._key = request.headers.get("idempotency-key") or uuid4().hex
+        # The mutable state: when it was first sent, the failures so far, the time limit in force while something is
+        # awaited, and why that was ended from outside.
+        self.started = time.monotonic()
+        self._begun = False
         self.failures: list[DGridError] = []
         self._scope: asyncio.Timeout | None = None
         self._interrupted: DGridError | None = None
-        self._key = request.headers.get("idempotency-key") or uuid4().hex
 
-    async def send(
-        self, decode: Callable[[Answer, bytes], Any] | None = None, *, failure: DGridError | None = None
-    ) -> Any:
+    async def send(self, decode: Callable[[Answer, bytes], Any] | None = None, *, failure: DGridError | None = None) -> Any:
         """Send until a 2xx comes and return it with its body unread, or what `decode` makes of its whole body.
 
         Args:
@@ -124,15 +152,23 @@ class Call:
 
         Cancel: the connection in use is closed and the slot given back.
         """
+        self._pool.enter(self, resumed=self._begun)
+        if not self._begun:
+            self._begun = True
+            self.started = time.monotonic()
         left = self.left()
         when = None if left is None else asyncio.get_running_loop().time() + left
         try:
             async with asyncio.timeout_at(when) as self._scope:
-                if self._interrupted is not None:
-                    raise self._interrupted
                 while True:
+                    if self._interrupted is not None:
+                        raise self.fail(self._interrupted)
                     if failure is not None:
-                        await self._recover(failure)
+                        wait = self._wait_after(failure)
+                        if wait is None:
+                            raise self.fail(failure)
+                        if wait:
+                            await asyncio.sleep(wait)
                     try:
                         answer = await self._attempt()
                         if decode is None:
@@ -144,30 +180,30 @@ class Call:
                     except DGridError as error:
                         failure = error
         except TimeoutError:
-            raise self.fail(self._interrupted or self._expired()) from None
+            pass  # raised below, where no traceback of the HTTP library's frames comes along
         finally:
             self._scope = None
+            self._pool.leave(self)
+            failure = None  # an error must not hold the frame that its own traceback holds
+        raise self.fail(self._interrupted or self._expired())
 
     def interrupt(self, reason: DGridError) -> None:
-        """End `send`, wherever it waits, with this error; from any task of the loop."""
-        self._interrupted = reason
-        if self._scope is not None:
-            self._scope.reschedule(0.0)
+        """End `send`, wherever it waits, with this error; from any task of the loop. The first reason counts."""
+        if self._interrupted is None:
+            self._interrupted = reason
+            if self._scope is not None and not self._scope.expired():
+                self._scope.reschedule(0.0)
 
     def left(self) -> float | None:
         """Return the seconds left until the first limit of the whole call, or None for no limit."""
-        deadline = self._deadline()
-        return None if deadline is None else deadline - time.monotonic()
+        limits = self.request.timeouts
+        bounds = [limit for limit in (limits.first_event, limits.total) if limit is not None]
+        return self.started + min(bounds) - time.monotonic() if bounds else None
 
     def fail(self, failure: DGridError) -> DGridError:
         """Return the failure with the earlier attempts on it: what the caller is to see."""
         failure.attempts = tuple(self.failures)
         return failure
-
-    def _deadline(self) -> float | None:
-        limits = self.request.timeouts
-        bounds = [limit for limit in (limits.first_event, limits.total) if limit is not None]
-        return self.started + min(bounds) if bounds else None
 
     def _expired(self) -> APITimeoutError:
         limits = self.request.timeouts
@@ -177,81 +213,77 @@ class Call:
             phase, seconds = "total", limits.total
         return timed_out(phase, seconds or 0.0)
 
-    async def _recover(self, failure: DGridError) -> None:
-        """Wait as the policy says before the next attempt, or raise the failure."""
+    def _wait_after(self, failure: DGridError) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to give up."""
         attempt = len(self.failures) + 1
-        draw = random.random()  # noqa: S311 -- jitter
+        draw = random.random()
         wait = retry.delay(self.request.retries, attempt, failure, left=self.left(), draw=draw)
         if wait is None:
-            raise self.fail(failure)
-        self.failures.append(failure)
+            return None
+        # Its frames would keep all that the attempt had in hand for as long as the call lives.
+        self.failures.append(failure.with_traceback(None))
         if isinstance(failure, RateLimitError):
-            self._cool_down.ask(wait)
-        await asyncio.sleep(wait)
+            self._cool_down.ask(wait)  # this call waits there as well
+            return 0.0
+        return wait
 
     async def _attempt(self) -> Answer:
         """Send once, same-host redirects included, and return a 2xx."""
-        import aiohttp
-
-        if pause := self._cool_down.left():
-            await asyncio.sleep(pause)
         request = self.request
-        headers = {**request.headers, "idempotency-key": self._key}
-        if request.secret is not None:
-            headers["authorization"] = f"Bearer {request.secret.reveal()}"
-        timeout = aiohttp.ClientTimeout(total=None, connect=request.timeouts.connect, ceil_threshold=math.inf)
-        url = request.url
-        lease = await self._pool.acquire()
+        cool_down = self._cool_down
+        while True:
+            if cool_down.left() > 0:
+                await cool_down.wait()
+            lease = await self._pool.acquire()
+            if cool_down.left() <= 0:
+                break
+            lease.release()  # a pause was asked for while this waited for the slot
         response: aiohttp.ClientResponse | None = None
+        url = request.url
         try:
             for _ in range(_MAX_REDIRECTS + 1):
                 response = await lease.session.post(
                     url,
-                    data=request.body,
-                    headers=headers,
+                    data=request.body if len(request.body) <= _WHOLE_BODY else BytesIO(request.body),
+                    headers=self._headers(),
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=False,
+                    read_bufsize=_READ_BYTES,
                     proxy=self._pool.proxy_for(url),
-                    timeout=timeout,
+                    timeout=_client_timeout(request.timeouts.connect),
                 )
-                answer = Answer(response, lease, request)
-                if response.status in _OK:
-                    return answer
-                if response.status not in _REDIRECT:
-                    raise await answer.failure()
-                url = self._redirected(url, answer)
+                status = response.status
+                if status in _OK:
+                    if self._interrupted is not None:
+                        raise self._interrupted  # in the very moment in which the headers came
+                    return Answer(response, lease, request)
+                if status not in _REDIRECT:
+                    raise await Answer(response, lease, request).failure()
+                url = redirected(url, status, response.headers)
                 response.close()
-            raise UnexpectedResponseError(f"more than {_MAX_REDIRECTS} redirects: check base_url", status=response.status)
+            raise UnexpectedResponseError(f"more than {_MAX_REDIRECTS} redirects: check base_url", status=status)
         except BaseException as error:
             if response is not None:
                 response.close()
             lease.release()
-            if isinstance(error, (aiohttp.ClientError, OSError, RuntimeError, ValueError)):
-                raise self._translated(error, url) from error
-            raise
+            if isinstance(error, DGridError) or not isinstance(error, Exception):
+                raise
+            raise self._translated(error, url, lease) from error
 
-    def _redirected(self, url: str, answer: Answer) -> str:
-        target = urljoin(url, answer.headers.get("location", ""))
-        here, there = urlsplit(url), urlsplit(target)
-        same_host = there.hostname == here.hostname and (
-            (there.scheme, there.port) == (here.scheme, here.port) or (here.scheme, there.scheme) == ("http", "https")
-        )
-        if answer.status in _KEEPS_POST and same_host and "location" in answer.headers:
-            return target
-        shown = f"{there.scheme}://{there.hostname}{there.path}" if "location" in answer.headers else "nowhere"
-        raise UnexpectedResponseError(
-            f"HTTP {answer.status} redirects to {shown}: only a 307 or 308 to the same host is followed, because the key "
-            "must go nowhere else and a POST must stay one; set base_url to the right address",
-            status=answer.status,
-            content_type=answer.content_type,
-            request_id=answer.request_id,
-        )
+    def _headers(self) -> dict[str, str]:
+        headers = {**self.request.headers, "idempotency-key": self._key}
+        if self.request.secret is not None:
+            headers["authorization"] = f"Bearer {self.request.secret.reveal()}"
+        return headers
 
-    def _translated(self, error: BaseException, url: str) -> DGridError:
-        if self._pool.closed:
-            return ClientClosedError("the client was closed during this call")
-        return translated(error, urlsplit(url).hostname or url, self.request.timeouts)
+    def _translated(self, error: Exception, url: str, lease: Lease) -> DGridError:
+        secrets = tuple(_secrets(self.request.secret, self._pool.proxy_for(url)))
+        host = urlsplit(url).hostname or url
+        ours = translated(error, host, self.request.timeouts, secrets)
+        if self._interrupted is not None:
+            return self._interrupted
+        return ClientClosedError(f"the session that sends to {host} was closed") if lease.session.closed else ours
 
 
 class Answer:
@@ -266,7 +298,9 @@ class Answer:
     """
 
     __slots__ = (
+        "_closed",
         "_content",
+        "_inflater",
         "_lease",
         "_linger",
         "_request",
@@ -293,10 +327,17 @@ class Answer:
         self.request_id = failures.request_id_of(headers)
         self.content_type = headers.get("content-type", "")
         self.read: Callable[[], Awaitable[bytes]] = self._content.readany
+        self._inflater: _Inflater | None = None
         encoding = headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", ""}:
-            self.read = _Inflater(self._content.readany, encoding, self).read
-        lease.cut = self.close
+            self._inflater = _Inflater(self._content.readany, encoding, self)
+            self.read = self._inflater.read
+        lease.cut = self.fail
+        # A body whose framing breaks is closed by aiohttp without a word to whoever reads it.
+        connection = response.connection
+        self._closed = None if connection is None or connection.protocol is None else connection.protocol.closed
+        if self._closed is not None:
+            self._closed.add_done_callback(self._connection_closed)
 
     @property
     def secret(self) -> str | None:
@@ -332,37 +373,48 @@ class Answer:
     async def failure(self) -> APIStatusError:
         """Return the error that this answer is, from what its body gives within its bounds."""
         limits = self._request.limits
-        body = b""
+        body = bytearray()
         try:
             async with asyncio.timeout(limits.error_seconds):
                 while len(body) < limits.max_error_bytes and (chunk := await self.read()):
                     body += chunk
-        except asyncio.CancelledError:
+        except Exception:  # noqa: BLE001 -- a body that does not come or cannot be read: the status still says enough
+            self.close()
+        except BaseException:
+            self.close()
             raise
-        except Exception:  # noqa: BLE001, S110 -- a body that does not come or cannot be read: the status still says enough
-            pass
-        body = body[: limits.max_error_bytes]
-        return failures.from_response(self.status, self.headers, body, now=time.time(), secret=self.secret)
+        else:
+            self.release()
+        said = bytes(body[: limits.max_error_bytes])
+        return failures.from_response(self.status, self.headers, said, now=time.time(), secret=self.secret)
 
     def rest(self) -> bytes:
         """Return what had arrived before the connection failed and was not read yet."""
         content = self._content
         exception = content.exception()
-        if exception is None or self.read != content.readany:
+        if exception is None:
             return b""
         # A stream reader with an exception refuses to give out its buffer; what came before the failure still counts.
         content.set_exception(cast("BaseException", None))
         try:
-            return content.read_nowait(-1)
+            rest = content.read_nowait(-1)
         finally:
             content.set_exception(exception)
+        return rest if self._inflater is None else self._inflater.last(rest)
+
+    def _connection_closed(self, closed: asyncio.Future[None]) -> None:
+        reason = None if closed.cancelled() else closed.exception()
+        content = self._content
+        if self._lease is not None and not content.is_eof() and content.exception() is None:
+            content.set_exception(reason or ConnectionError("the body is not framed as its headers say"))
 
     def translate(self, error: Exception) -> DGridError:
         """Return our error for one that reading raised."""
         if isinstance(error, DGridError):
             return error
-        host = self._response.url.host or ""
-        ours = translated(error, host, self._request.timeouts)
+        ours = translated(
+            error, self._response.url.host or "", self._request.timeouts, tuple(_secrets(self._request.secret, None))
+        )
         ours.request_id = self.request_id
         return ours
 
@@ -378,13 +430,12 @@ class Answer:
 
     def close_soon(self) -> None:
         """Cut the connection from wherever this is called, another thread included."""
-        loop = self._response._loop  # noqa: SLF001 -- the loop it belongs to
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(self.close)
+        with suppress(RuntimeError):  # the loop is closed, and the connection with it
+            self._response._loop.call_soon_threadsafe(self.close)  # noqa: SLF001 -- the loop it belongs to
 
     def release(self) -> None:
         """Be done with a whole answer: its connection is used again if its body ends at once."""
-        if self._lease is None:
+        if self._lease is None or self._linger is not None:
             return
         if self._content.is_eof():
             self._end()
@@ -397,6 +448,10 @@ class Answer:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
+        if self._closed is not None:
+            # A kept connection must not keep every answer that it has carried.
+            self._closed.remove_done_callback(self._connection_closed)
+            self._closed = None
         if lease is not None:
             lease.release()
 
@@ -405,13 +460,6 @@ class _Inflater:
     """Decompresses a body as it comes, in bounded steps."""
 
     def __init__(self, read: Callable[[], Awaitable[bytes]], encoding: str, answer: Answer) -> None:
-        if encoding not in {"gzip", "x-gzip", "deflate"}:
-            raise UnexpectedResponseError(
-                f"the answer is in content encoding {encoding!r}, which was not asked for and cannot be decoded",
-                status=answer.status,
-                content_type=answer.content_type,
-                request_id=answer.request_id,
-            )
         self._read = read
         self._encoding = encoding
         self._answer = answer
@@ -427,6 +475,13 @@ class _Inflater:
             UnexpectedResponseError: The bytes are not in the encoding that the headers name.
             APIConnectionError: The body ended inside it.
         """
+        if self._encoding not in {"gzip", "x-gzip", "deflate"}:
+            raise UnexpectedResponseError(
+                f"the answer is in content encoding {self._encoding!r}, which was not asked for and cannot be decoded",
+                status=self._answer.status,
+                content_type=self._answer.content_type,
+                request_id=self._answer.request_id,
+            )
         while True:
             if self._rest:
                 # A full step may be one of thousands: other streams go on between them.
@@ -441,9 +496,26 @@ class _Inflater:
             if data := self._step(chunk):
                 return data
 
+    def last(self, chunk: bytes) -> bytes:
+        """Return what these last bytes hold, as far as they can be decoded; the call that reads has failed already."""
+        pieces = []
+        with suppress(DGridError):
+            for _ in range(_LAST_STEPS):
+                if not (chunk := self._rest + chunk):
+                    break
+                pieces.append(self._step(chunk))
+                chunk = b""
+        return b"".join(pieces)
+
     def _step(self, chunk: bytes) -> bytes:
         if self._inflate is None or (self._inflate.eof and self._encoding != "deflate"):
+            if self._begun and not chunk.strip(b"\0"):
+                self._rest = b""  # padding behind the last member (RFC 1952 leaves it open, gzip itself allows it)
+                return b""
             self._inflate = zlib.decompressobj(self._window(chunk))
+        elif self._inflate.eof:
+            self._rest = b""  # bytes after a deflate body mean nothing
+            return b""
         self._begun = True
         try:
             data = cast("bytes", self._inflate.decompress(chunk, _INFLATE_STEP))
@@ -455,8 +527,8 @@ class _Inflater:
                 excerpt=failures.excerpt(chunk),
                 request_id=self._answer.request_id,
             ) from error
-        # A gzip body may be several members in a row; bytes after a deflate body mean nothing.
-        self._rest = self._inflate.unconsumed_tail or (self._inflate.unused_data if self._encoding != "deflate" else b"")
+        # A gzip body may be several members in a row (RFC 1952, 2.2).
+        self._rest = self._inflate.unconsumed_tail or self._inflate.unused_data
         return data
 
     def _window(self, chunk: bytes) -> int:
@@ -484,17 +556,144 @@ def timed_out(phase: Phase, seconds: float, request_id: str | None = None) -> AP
     )
 
 
-def translated(error: BaseException, host: str, timeouts: Timeouts) -> DGridError:
-    """Return our error for one of aiohttp's or the system's; the caller raises it from the original."""
+def redirected(url: str, status: int, headers: Mapping[str, str]) -> str:
+    """Return where a redirect of a POST to `url` leads, if it may be followed.
+
+    Args:
+        url: Where the request went.
+        status: 3xx.
+        headers: Of the answer, looked up without regard to case.
+
+    Raises:
+        UnexpectedResponseError: It leads to another host or back to plain HTTP, would make a GET of the POST, or leads nowhere.
+    """
+    location = headers.get("location")
+    shown = "nowhere"
+    if location is not None:
+        try:
+            target = urljoin(url, location)
+            here, there = urlsplit(url), urlsplit(target)
+            shown = f"{there.scheme}://{there.hostname}{there.path}"
+            if status in _KEEPS_POST and there.username is None and _same_place(here, there):
+                return target
+        except ValueError:
+            shown = "an address that is none"
+    raise UnexpectedResponseError(
+        f"HTTP {status} redirects to {shown}: only a 307 or 308 to the same host is followed, because the key must go "
+        "nowhere else and a POST must stay one; set base_url to the right address",
+        status=status,
+        content_type=headers.get("content-type") or "",
+        request_id=failures.request_id_of(headers),
+    )
+
+
+def _same_place(here: SplitResult, there: SplitResult) -> bool:
+    """Tell whether both are one host and port; from HTTP to HTTPS counts as one, between the ports usual for them too."""
+    ports = {"http": 80, "https": 443}
+    if here.hostname != there.hostname or there.scheme not in ports:
+        return False
+    port, other = here.port or ports[here.scheme], there.port or ports[there.scheme]
+    if here.scheme == there.scheme:
+        return port == other
+    return there.scheme == "https" and (other == port or (port, other) == (80, 443))
+
+
+@lru_cache(maxsize=16)
+def _client_timeout(connect: float | None) -> aiohttp.ClientTimeout:
     import aiohttp
 
-    # A request kept on an error would show its headers, the key among them, to whoever prints the error's repr.
-    if isinstance(error, (aiohttp.ClientResponseError, aiohttp.WSServerHandshakeError)):
-        error.args = (error.status, error.message)
-        error.request_info = cast("Any", None)
-        error.history = ()
+    return aiohttp.ClientTimeout(total=None, connect=connect, ceil_threshold=math.inf)
+
+
+async def warm_up(pool: Pool, url: str, connections: int, timeouts: Timeouts) -> int:
+    """Open connections to an address and leave them to the calls to come; no request is sent.
+
+    Args:
+        pool: Whose connections.
+        url: Any address at the gateway.
+        connections: How many there are to be; no more are opened than slots are free.
+        timeouts: `connect` bounds each.
+
+    Returns:
+        How many were opened or found open.
+
+    Raises:
+        DGridError: One could not be opened; those that could are kept.
+
+    Cancel: what is open by then is kept, the rest given up.
+    """
+    limit = pool.limits.max_connections
+    free = connections if limit is None else min(connections, limit - pool.stats().in_use)
+    leases: list[Lease] = []
+    try:
+        leases.extend([await pool.acquire() for _ in range(free)])
+        opened = await asyncio.gather(*(_connected(pool, lease, url, timeouts) for lease in leases), return_exceptions=True)
+        # Held until all are there: each of them would else be given the one that came first.
+        for each in opened:
+            if not isinstance(each, BaseException):
+                each.release()
+    finally:
+        for lease in leases:
+            lease.release()
+    for each in opened:
+        if isinstance(each, BaseException):
+            raise each
+    return len(opened)
+
+
+async def _connected(pool: Pool, lease: Lease, url: str, timeouts: Timeouts) -> aiohttp.connector.Connection:
+    import aiohttp
+    from yarl import URL
+
+    session, proxy = lease.session, pool.proxy_for(url)
+    try:
+        request = aiohttp.ClientRequest(
+            "POST",
+            URL(url),
+            loop=asyncio.get_running_loop(),
+            session=session,
+            proxy=None if proxy is None else URL(proxy),
+        )
+        assert session.connector is not None  # noqa: S101 -- only a closed session has none, and a lease has no such
+        return await session.connector.connect(request, traces=[], timeout=_client_timeout(timeouts.connect))
+    except TimeoutError as error:
+        raise timed_out("connect", timeouts.connect or 0.0) from error
+    except Exception as error:
+        host = urlsplit(url).hostname or url
+        raise translated(error, host, timeouts, tuple(_secrets(None, proxy))) from error
+
+
+def _secrets(key: Secret | None, proxy: str | None) -> Iterator[str]:
+    """Yield what no message may show: the key, and the password of a proxy in both its spellings."""
+    if key is not None:
+        yield key.reveal()
+    password = urlsplit(proxy).password if proxy else None
+    if password:
+        yield password
+        yield unquote(password)
+
+
+def translated(error: BaseException, host: str, timeouts: Timeouts, secrets: tuple[str, ...] = ()) -> DGridError:
+    """Return our error for one of aiohttp's or the system's; the caller raises it from the original.
+
+    Args:
+        error: The original; what it holds of keys and passwords is taken out of it.
+        host: Where the request went, for the message.
+        timeouts: The limits in force.
+        secrets: What neither error may show.
+    """
     if isinstance(error, DGridError):
         return error
+    _cleanse(error, secrets)
+    ours = _meaning(error, host, timeouts)
+    ours.message = _masked(ours.message, secrets)
+    ours.args = (ours.message,)
+    return ours
+
+
+def _meaning(error: BaseException, host: str, timeouts: Timeouts) -> DGridError:
+    import aiohttp
+
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         failure: DGridError = timed_out("connect", timeouts.connect or 0.0)
         failure.message = f"{host}: {failure.message}"
@@ -502,21 +701,61 @@ def translated(error: BaseException, host: str, timeouts: Timeouts) -> DGridErro
     if isinstance(error, aiohttp.InvalidURL):
         return ConfigError(f"the address of {host!r} is not valid: check base_url")
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return APIConnectionError(f"the proxy on the way to {host} answered {error.status} {error.message}")
+        return APIConnectionError(f"the proxy on the way to {host} answered {error.status} {failures.excerpt(error.message)}")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return APIConnectionError(f"no connection to the proxy {error.host}:{error.port} before {host}: {error.os_error}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return APIConnectionError(f"the name {host!r} cannot be resolved: {error.os_error}")
+        return APIConnectionError(f"the name {error.host!r} cannot be resolved: {error.os_error}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return APIConnectionError(f"the certificate of {host} is not trusted: {error.certificate_error}; ca_file= names others")
+        return APIConnectionError(
+            f"the certificate of {error.host} is not trusted: {error.certificate_error}; ca_file= names others"
+        )
     if isinstance(error, aiohttp.ClientConnectorError):
-        return APIConnectionError(f"no connection to {host}, port {error.port}: {error.os_error}")
+        return APIConnectionError(f"no connection to {error.host}, port {error.port}: {error.os_error}")
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return APIConnectionError(f"{host} closed the connection without an answer")
     if isinstance(error, aiohttp.ClientPayloadError):
-        return APIConnectionError(f"the connection to {host} was lost inside the answer: {error}")
+        return APIConnectionError(f"the connection to {host} was lost inside the answer: {failures.excerpt(str(error))}")
     if isinstance(error, aiohttp.ClientResponseError):
-        return APIConnectionError(f"{host} answered what is no HTTP: {error.message}")
+        return APIConnectionError(f"{host} answered what is no HTTP: {failures.excerpt(error.message)}")
+    if isinstance(error, aiohttp.ClientError | OSError):
+        return APIConnectionError(f"the connection to {host} failed: {str(error) or type(error).__name__}")
     if isinstance(error, ValueError):
         return ConfigError(f"the request to {host} cannot be sent: {error}")
-    if isinstance(error, RuntimeError):
-        return ClientClosedError(f"the session or connection to {host} is closed: {error}")
-    return APIConnectionError(f"the connection to {host} failed: {error or type(error).__name__}")
+    # aiohttp's RuntimeError is its word for going on with a connection that is gone.
+    return APIConnectionError(f"the connection to {host} was lost: {str(error) or type(error).__name__}")
+
+
+def _cleanse(error: BaseException, secrets: tuple[str, ...]) -> None:
+    """Take out of an error and what it is chained to whatever its repr or an error reporter could show of keys."""
+    import aiohttp
+    from multidict import CIMultiDict, CIMultiDictProxy
+    from yarl import URL
+
+    chain: BaseException | None = error
+    for _ in range(_CHAIN):
+        if chain is None:
+            return
+        # The library's frames hold the request's headers, and error reporters print what frames hold.
+        chain.__traceback__ = None
+        if isinstance(chain, aiohttp.ClientResponseError):
+            chain.request_info = aiohttp.RequestInfo(URL(), "POST", CIMultiDictProxy(CIMultiDict()), URL())
+            chain.history = ()
+            chain.message = _masked(chain.message, secrets)
+            chain.headers = None
+            chain.args = (chain.status, chain.message)
+        elif isinstance(chain, aiohttp.ClientConnectorError):
+            # The address and the login of a proxy are part of the connection's key.
+            key = chain._conn_key = chain._conn_key._replace(proxy=None, proxy_auth=None)  # noqa: SLF001 -- no public way
+            chain.args = (key, *chain.args[1:])
+        else:
+            chain.args = tuple(_masked(each, secrets) if isinstance(each, str) else each for each in chain.args)
+            if isinstance(getattr(chain, "message", None), str):
+                cast("Any", chain).message = _masked(cast("Any", chain).message, secrets)
+        chain = chain.__cause__ or chain.__context__
+
+
+def _masked(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

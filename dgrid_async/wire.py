@@ -3,10 +3,10 @@
 Rules
 1. Structuring is decided once per class: on first use a class gets one function made for its fields, held by a cattrs
    converter. Nested classes get theirs when the first of their kind arrives, so a slice costs nothing until it is used.
-2. A missing or null field becomes the field's default, never the string "None". A scalar of another kind is converted when
-   nothing is lost; anything else is a `MismatchError` that names the field.
-3. An object keeps a reference to the JSON it came from. Unknown fields live there: `extra` reads them and `to_dict()` gives
-   them back, and an event pays nothing for them.
+2. A missing or null field becomes the field's default, never the string "None". A scalar of another kind is converted
+   when nothing is lost; anything else is a `MismatchError` that names the field. A tag of one value becomes that value.
+3. An object keeps a reference to the JSON it came from. Unknown fields live there: `extra` reads them and `to_dict()`
+   gives them back, and an event pays nothing for them.
 4. A union is told apart by the `type` of its members; a member that derives from `Unknown` takes what none of them is.
 
 This module never does I/O and knows no wire format by name.
@@ -16,21 +16,45 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copyreg
+import math
 import types
 import typing
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, dataclass_transform, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    TypeGuard,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
 
 import attrs
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["MismatchError", "Reply", "Unknown", "WireObject", "converter", "structure", "structurer", "wire_names", "wire_type"]
+__all__ = [
+    "MismatchError",
+    "Reply",
+    "Unknown",
+    "WireObject",
+    "converter",
+    "structure",
+    "structurer",
+    "wire_names",
+    "wire_type",
+]
 
 T = TypeVar("T")
 Hook = Callable[[Any], Any]
+_SHOWN_BITS = 128
 
 
 class MismatchError(ValueError):
@@ -39,12 +63,20 @@ class MismatchError(ValueError):
     def __init__(self, place: str, wanted: str, value: Any) -> None:
         super().__init__(f"{place}: {wanted} belongs here, {_kind(value)} came")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with the message alone.
+        return copyreg.__newobj__, (type(self), str(self))  # type: ignore[attr-defined]  # pickle's own name for it
+
 
 def _kind(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    kinds = {dict: "an object", list: "an array", str: "a string"}
-    return kinds.get(type(value)) or f"the number {str(value)[:40]}"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return "a huge number"
+    kinds: dict[type, str] = {dict: "an object", list: "an array", str: "a string"}
+    return kinds.get(type(value)) or f"the number {value}"
 
 
 # ------------------------------------------------------------------------------------------------------------- classes
@@ -62,7 +94,7 @@ class WireObject:
 
     @property
     def extra(self) -> dict[str, Any]:
-        """The fields that came on the wire and that this class does not know, by their wire names; a new dict each time."""
+        """The fields that came on the wire and that this class does not know, by their wire names; a new dict."""
         wire = getattr(self, "_wire", None)
         if not wire:
             return {}
@@ -72,13 +104,14 @@ class WireObject:
     def to_dict(self) -> dict[str, Any]:
         """Return the wire form: known fields as they are now, unknown ones as they came.
 
-        A field that the wire did not carry and that still has its default is left out; one that came as null stays null.
+        A field that the wire did not carry and that still has its default is left out; one that came as null stays so.
         Of an object that the caller made, every field that is not None is there.
         """
         spec = _spec(type(self))
         wire = getattr(self, "_wire", None)
         if wire is None:
-            return {part.wire_name: _plain(value) for part in spec.parts if (value := getattr(self, part.name)) is not None}
+            made = ((part.wire_name, getattr(self, part.name)) for part in spec.parts)
+            return {name: _plain(value) for name, value in made if value is not None}
         result: dict[str, Any] = {}
         for name, came in wire.items():
             part = spec.by_wire_name.get(name)
@@ -93,7 +126,7 @@ class WireObject:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self.extra == cast("WireObject", other).extra and all(
+        return self.extra == other.extra and all(
             getattr(self, part.name) == getattr(other, part.name) for part in _spec(type(self)).parts
         )
 
@@ -124,7 +157,7 @@ class Reply(WireObject):
 def wire_type(cls: type[T]) -> type[T]:
     """Make an attrs class of a wire object.
 
-    Equality, repr and pickling are the base's: generating them for each class would double the time a slice takes to import.
+    Equality, repr and pickling are the base's: generating them for each class would double a slice's time to import.
     """
     return attrs.define(eq=False, repr=False, getstate_setstate=False, match_args=False, weakref_slot=False)(cls)
 
@@ -147,8 +180,9 @@ class Unknown(WireObject):
         return {}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object as it came."""
-        return self.data
+        """Return the object as it came, or of one that the caller made its data with its type."""
+        named = "type" in self.data or not self.type
+        return dict(self.data) if named else {"type": self.type, **self.data}
 
 
 class _Part:
@@ -161,7 +195,7 @@ class _Part:
         self.hint = hint
         plain = attribute.name.rstrip("_")  # `async_`: the wire's name is a Python keyword
         self.wire_name: str = attribute.metadata.get("wire") or (_to_camel(plain) if camel else plain)
-        self.const = get_origin(hint) is Literal and len(get_args(hint)) == 1
+        self.const = get_origin(hint) is Literal and len(get_args(hint)) == 1 and isinstance(get_args(hint)[0], str)
         self.literal: str | None = None
         default: Any = attribute.default
         if hasattr(default, "factory"):
@@ -169,15 +203,14 @@ class _Part:
         else:
             value = None if default is attrs.NOTHING else default
             self.default = lambda: value
-            self.literal = repr(value)
+            if value is None or type(value) in (str, int, bool):
+                self.literal = repr(value)
 
     def unstructure(self, value: Any, came: Any) -> Any:
         """Return the wire form of the value, given what had come in its place."""
-        if value is came or (came is None and value == self.default()):
+        if (came is None or (self.const and not isinstance(came, str))) and value == self.default():
             return came
-        if isinstance(value, bytes) and isinstance(came, str) and to_bytes(came, self.name) == value:
-            return came  # the sender's own alphabet and padding
-        return _plain(value)
+        return _spelt(value, came)
 
 
 class _Spec:
@@ -188,11 +221,13 @@ class _Spec:
         self.by_wire_name = {part.wire_name: part for part in parts}
 
 
-@lru_cache(maxsize=None)
-def _spec(cls: type) -> _Spec:
+def _made_spec(cls: type[WireObject]) -> _Spec:
     hints = typing.get_type_hints(cls)
-    camel = cast("type[WireObject]", cls).camel
-    return _Spec(tuple(_Part(a, hints[a.name], camel=camel) for a in attrs.fields(cls)))
+    return _Spec(tuple(_Part(a, hints[a.name], camel=cls.camel) for a in attrs.fields(cast("Any", cls))))
+
+
+# Named with its type, because a type checker takes a class whose objects do not hash for one that does not either.
+_spec = cast("Callable[[type[WireObject]], _Spec]", lru_cache(maxsize=None)(_made_spec))
 
 
 def wire_names(cls: type[WireObject]) -> dict[str, str]:
@@ -206,6 +241,7 @@ def _to_camel(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """Return the JSON form of a field's value."""
     if isinstance(value, WireObject):
         return value.to_dict()
     if isinstance(value, list):
@@ -215,6 +251,27 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return value
+
+
+def _spelt(value: Any, came: Any) -> Any:
+    """Return the JSON form of a field's value in the sender's own spelling, where what came says the same.
+
+    That is a number sent as a string, or base64 in the other alphabet.
+    """
+    if value is came:
+        return came
+    if isinstance(value, list) and isinstance(came, list):
+        return [_spelt(item, came[n] if n < len(came) else None) for n, item in enumerate(value)]
+    if isinstance(value, dict) and isinstance(came, dict):
+        return {key: _spelt(item, came.get(key)) for key, item in value.items()}
+    read = _SCALARS.get(type(value))
+    if read is not None and isinstance(came, (str, int, float)):
+        try:
+            if read(came, "") == value:
+                return came
+        except MismatchError:
+            pass
+    return _plain(value)
 
 
 # ------------------------------------------------------------------------------------------------------------- scalars
@@ -246,15 +303,17 @@ def to_float(value: Any, place: str) -> float:
         return value
     if isinstance(value, str):
         try:
-            return float(value)
+            number = float(value)
         except ValueError:
-            pass
+            number = math.nan
+        if math.isfinite(number):
+            return number
     raise MismatchError(place, "a number", value)
 
 
 def to_bool(value: Any, place: str) -> bool:
     """Return true or false, which 1 and 0 also say."""
-    if value in (True, False) and isinstance(value, (bool, int)):
+    if isinstance(value, int) and value in (0, 1):  # a bool is one of them
         return bool(value)
     raise MismatchError(place, "true or false", value)
 
@@ -291,31 +350,46 @@ def converter() -> Converter:
 
     made = Converter(detailed_validation=False)
     made.register_structure_hook_factory(_is_wire_class, _compile)
-    for scalar, strict in _SCALARS.items():
-        made.register_structure_hook(scalar, lambda value, cls, strict=strict: strict(value, cls.__name__))
+    for scalar in _SCALARS:
+        made.register_structure_hook(scalar, _structure_scalar)
     made.register_unstructure_hook_func(_is_wire_class, WireObject.to_dict)
     made.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
     return made
+
+
+def _structure_scalar(value: Any, cls: type) -> Any:
+    return _SCALARS[cls](value, cls.__name__)
 
 
 def structure(value: Any, cls: type[T]) -> T:
     """Return the object of a wire class that a JSON value describes.
 
     Raises:
-        MismatchError: A known field holds what it cannot hold.
+        MismatchError: A known field holds what it cannot hold, or classes are nested too deeply in each other.
     """
-    return cast("T", structurer(cls)(value))
+    hook = structurer(cls)
+    try:
+        return cast("T", hook(value))
+    except RecursionError:
+        raise MismatchError(cls.__name__, "less nesting", value) from None
 
 
-@lru_cache(maxsize=None)
-def structurer(cls: Any) -> Hook:
-    """Return the function that makes objects of a wire class, or of a union of them; the hot path keeps it."""
-    if _is_wire_class(cls):
-        return converter().get_structure_hook(cls)
-    return _hook(cls, str(cls))
+def _made_structurer(cls: Any) -> Hook:
+    return _class_hook(cls) if _is_wire_class(cls) else _hook(cls, str(cls))
 
 
-def _is_wire_class(cls: Any) -> bool:
+structurer: Callable[[Any], Hook] = lru_cache(maxsize=None)(_made_structurer)
+"""Return the function that makes objects of a wire class, or of a union of them; the hot path keeps it.
+
+It raises a `MismatchError` as `structure` does, and a RecursionError where that says that the nesting is too deep.
+"""
+
+
+def _class_hook(cls: type[WireObject]) -> Hook:
+    return cast("Hook", converter().get_structure_hook(cls))
+
+
+def _is_wire_class(cls: Any) -> TypeGuard[type[WireObject]]:
     return isinstance(cls, type) and issubclass(cls, WireObject)
 
 
@@ -323,7 +397,7 @@ def _lazy(table: dict[Any, Any], key: Any, cls: type[WireObject]) -> Hook:
     """Return a function that makes the class's own on the first call, and puts that in its place."""
 
     def first(value: Any) -> Any:
-        table[key] = converter().get_structure_hook(cls)
+        table[key] = _class_hook(cls)
         return table[key](value)
 
     return first
@@ -346,11 +420,8 @@ def _compile(cls: type[WireObject]) -> Callable[..., Any]:
     ]
     parts = _spec(cls).parts
     for i, part in enumerate(parts):
-        if part.const:
-            lines.append(f" v{i} = get({part.wire_name!r}, {part.literal})")
-        else:
-            lines.append(f" v{i} = get({part.wire_name!r})")
-            lines.extend(_field_lines(i, part, f"{name}.{part.name}", scope))
+        lines.append(f" v{i} = get({part.wire_name!r})")
+        lines.extend(_field_lines(i, part, f"{name}.{part.name}", scope))
     lines.append(f" self = cls({', '.join(f'v{i}' for i in range(len(parts)))})")
     lines += [" self._wire = d", " return self"]
     exec("\n".join(lines), scope)  # noqa: S102 -- source made of field names of our own classes
@@ -374,6 +445,8 @@ def _field_lines(i: int, part: _Part, place: str, scope: dict[str, Any]) -> list
     if absent is None:
         scope[f"default{i}"] = part.default
         absent = f"default{i}()"
+    if part.const:  # a tag says nothing that the class does not: whatever came instead of a string is harmless
+        return [f" if {v}.__class__ is not str: {v} = {absent}"]
     hint = _strip_none(part.hint)
     if hint is Any:
         return [] if absent == "None" else [f" if {v} is None: {v} = {absent}"]
@@ -424,13 +497,16 @@ def _scalar(hint: Any) -> Any:
 
 def _hook(hint: Any, place: str) -> Hook:
     """Return the function for a hint that is more than a scalar or one class."""
-    hint = _strip_none(hint)
+    inner = _strip_none(hint)
+    if inner is not hint:
+        hook = _hook(inner, place)
+        return lambda value: None if value is None else hook(value)
     if hint is Any or hint is object:
         return lambda value: value
     if _is_wire_class(hint):
         table: dict[str, Any] = {}
         table["hook"] = _lazy(table, "hook", hint)
-        return lambda value: table["hook"](value)
+        return lambda value: table["hook"](value)  # noqa: PLW0108 -- the first call puts another there
     scalar = _scalar(hint)
     if scalar is not None:
         strict = _SCALARS[scalar]
@@ -473,28 +549,25 @@ def _union_hook(members: tuple[Any, ...], place: str) -> Hook:
     for member in members:
         flat.extend(get_args(member) if _is_union(member) else [member])
     classes = [member for member in flat if _is_wire_class(member)]
-    other = next((_hook(cls, place) for cls in classes if issubclass(cls, Unknown)), None)
     known = [cls for cls in classes if not issubclass(cls, Unknown)]
     by_tag: dict[Any, Hook] = {}
     for cls in known:
         for tag in _tags(cls):
             by_tag[tag] = _lazy(by_tag, tag, cls)
-    if other is None and known:
-        other = _hook(next((cls for cls in known if not _tags(cls)), known[0]), place)
     by_kind: dict[type, Hook] = {}
     for member in flat:
         kind = get_origin(member) or member
         if kind is Literal:
             kind = _scalar(member)
-        if member is Any:
-            other = other or (lambda value: value)
-        elif kind in (list, dict) or kind in _SCALARS:
+        if kind in (list, dict) or kind in _SCALARS:
             by_kind[kind] = _hook(member, place)
     if float in by_kind:
         by_kind.setdefault(int, by_kind[float])
-    if dict in by_kind:
-        other = other or by_kind[dict]
     anything = any(member is Any for member in flat)
+    # An object whose tag is none of theirs: what was made for it, else what takes every object, else the best guess.
+    other = next((_hook(cls, place) for cls in classes if issubclass(cls, Unknown)), by_kind.get(dict))
+    if other is None and known and not anything:
+        other = _hook(next((cls for cls in known if not _tags(cls)), known[0]), place)
 
     def structure_union(value: Any) -> Any:
         kind = value.__class__
@@ -515,6 +588,6 @@ def _union_hook(members: tuple[Any, ...], place: str) -> Hook:
 
 
 def _tags(cls: type[WireObject]) -> tuple[str, ...]:
-    """Return the values of `type` that say an object is of this class; of more than one for a class that serves several."""
+    """Return the values of `type` that say an object is of this class; several for a class that serves several."""
     part = _spec(cls).by_wire_name.get("type")
     return get_args(part.hint) if part is not None and get_origin(part.hint) is Literal else ()

@@ -1,0 +1,15 @@
+"""Every fault that can befall responses: the reply whole, or the error that names what happened."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults import runner
+
+# The first test waits for all cases of the format.
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.mark.parametrize("case", runner.ids("responses"))
+def test_fault(case: str) -> None:
+    assert runner.outcomes("responses")[case] == []

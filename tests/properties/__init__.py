@@ -1,0 +1,1 @@
+"""What holds for any stream: however it is split, padded or broken, and beside the official SDKs."""
