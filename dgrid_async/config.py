@@ -80,7 +80,7 @@ def _count_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any
         _count(instance, attribute, value)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Timeouts:
     """How long to wait for what, each in seconds; None is no limit.
 
@@ -103,7 +103,7 @@ class Timeouts:
     total: float | None = attrs.field(default=None, validator=_seconds_or_none)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Retries:
     """When a failed call is tried again; never after a first event has been handed out.
 

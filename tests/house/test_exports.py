@@ -23,9 +23,9 @@ def test_all_is_whole_and_sorted(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("messages", ["Message", "MessageStart", "ContentBlockDelta", "TextBlock", "ToolUseBlock", "Usage"]),
-        ("chat_completions", ["ChatCompletion", "ChatCompletionChunk", "CompletionUsage"]),
-        ("responses", ["Response", "OutputTextDelta", "ResponseCompleted"]),
+        ("messages", ["Message", "MessageStart", "ContentBlockDelta", "TextBlock", "ToolUseBlock", "Usage", "image_block", "document_block"]),
+        ("chat_completions", ["ChatCompletion", "ChatCompletionChunk", "CompletionUsage", "image_part", "input_audio", "file_part"]),
+        ("responses", ["Response", "OutputTextDelta", "ResponseCompleted", "input_image", "input_file"]),
         ("generate_content", ["GenerateContentResponse", "Candidate", "Content", "Part", "Blob"]),
     ],
 )

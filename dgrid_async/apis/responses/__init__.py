@@ -8,8 +8,9 @@ from dgrid_async.apis.responses.types.items import *  # noqa: F403
 from dgrid_async.apis.responses.types.reply import *  # noqa: F403
 from dgrid_async.apis.responses.types.settings import *  # noqa: F403
 from dgrid_async.apis.responses.types.tools import *  # noqa: F403
+from dgrid_async.media import input_audio, input_file, input_image
 
-__all__: list[str] = []
+__all__ = ["input_audio", "input_file", "input_image"]
 __all__ += events.__all__
 __all__ += params.__all__
 __all__ += types.__all__
