@@ -249,24 +249,34 @@ class SSEDecoder:
         return sum(fields) + len(fields) - 1 > limit or max(map(len, lines), default=0) > limit
 
     def _tidy(self) -> None:
-        """Throw complete comment lines out of the unfinished event, and check its size."""
-        text = b"".join(self._pieces)
-        if self._exceeds(text):
+        """Throw complete comment lines out of the unfinished event, and check its size.
+
+        What follows the last line end is left in its pieces: a large event is not copied over and over.
+        """
+        pieces = self._pieces
+        split = next((n for n in range(len(pieces), 0, -1) if b"\n" in pieces[n - 1]), 0)
+        lines, newline, last = b"".join(pieces[:split]).rpartition(b"\n")
+        limit = self.max_event_bytes
+        overlong = False
+        if newline:
+            found = lines.split(b"\n")
+            overlong = limit is not None and max(map(len, found)) > limit
+            lines = b"\n".join([*(line for line in found if line and not line.startswith(b":")), b""])
+        self._pieces = [piece for piece in (lines, last, *pieces[split:]) if piece]
+        self._size = sum(map(len, self._pieces))
+        unfinished = self._size - len(lines)
+        comment = b"".join([last, *pieces[split : split + 1]]).startswith(b":")
+        # The line end behind the last field is none of the event's.
+        counted = self._size if unfinished and not comment else len(lines) - 1
+        if limit is not None and (overlong or max(counted, unfinished) > limit):
             self._overflow = True
             self._pieces = []
             raise self._too_large()
-        lines, newline, last = text.rpartition(b"\n")
-        if newline:
-            kept = [line for line in lines.split(b"\n") if line and not line.startswith(b":")]
-            lines = b"\n".join([*kept, b""])
-        self._pieces = [piece for piece in (lines, last) if piece]
-        self._size = len(lines) + len(last)
-        # Doubled, so that the work stays linear; but no more than the bound allows: one byte beyond it may be the line
-        # end of an event that has just the size, and a comment under way may have that size too, beside the event.
+        # Doubled, so that the work stays linear; but no more than the bound allows: one byte beyond it may be the line end of
+        # an event that has just the size, and a comment under way may have that size too, beside the event.
         self._tidy_at = max(_TIDY_BYTES, 2 * self._size)
-        limit = self.max_event_bytes
         if limit is not None:
-            self._tidy_at = min(self._tidy_at, self._size + limit if last.startswith(b":") else limit + 1)
+            self._tidy_at = min(self._tidy_at, self._size + limit if comment else limit + 1)
 
     def _parse(self, block: bytes) -> ServerSentEvent | None:
         """Return the event of one block by the whole grammar, or None where it has no data."""
