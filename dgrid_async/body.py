@@ -53,27 +53,23 @@ _LEAD = re.compile(rb"[ \t\r\n]*(?:\xef\xbb\xbf)?[ \t\r\n]*")
 
 
 class Head(Protocol):
-    """What has to be known of the answer that a body belongs to."""
+    """What has to be known of the answer that a body belongs to.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The response headers, names in lower case.
+        content_type: The Content-Type header, or an empty string.
+        request_id: The gateway's name for the call, or None.
+        secret: The API key, to be taken out of what is shown; None where the client does not know it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content_type: str
+    request_id: str | None
 
     @property
-    def status(self) -> int:
-        """The HTTP status."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The response headers, names in lower case."""
-
-    @property
-    def content_type(self) -> str:
-        """The Content-Type header, or an empty string."""
-
-    @property
-    def request_id(self) -> str | None:
-        """The gateway's name for the call."""
-
-    @property
-    def secret(self) -> str | None:
-        """The API key, to be taken out of what is shown."""
+    def secret(self) -> str | None: ...  # noqa: D102 -- above
 
 
 class Body(Generic[Event, ReplyT]):

@@ -107,8 +107,9 @@ class AsyncDGrid:
         ca_file: str | os.PathLike[str] | None = None,
         client_cert: str | os.PathLike[str] | tuple[str, str] | None = None,
     ) -> None:
-        given = {"http-referer": http_referer, "x-title": x_title, **(headers or {})}
-        own = normal_headers({name: value for name, value in given.items() if value is not None})
+        named = {"http-referer": http_referer, "x-title": x_title}
+        own = normal_headers({name: value for name, value in named.items() if value is not None})
+        own.update(normal_headers({} if headers is None else headers))
         if session is not None and (proxy, ca_file, client_cert) != (None, None, None):
             raise ConfigError("session= brings its own proxy and TLS settings: give them to the session, or leave it out")
         self._options = _Options(
@@ -148,7 +149,7 @@ class AsyncDGrid:
             base_url=old.base_url if base_url is None else normal_base_url(base_url),
             timeouts=old.timeouts if timeouts is None else _of(Timeouts, "timeouts", timeouts),
             retries=old.retries if retries is None else _of(Retries, "retries", retries),
-            headers={**old.headers, **normal_headers(headers or {})},
+            headers={**old.headers, **normal_headers({} if headers is None else headers)},
         )
         twin._pool, twin._cool_down = self._pool, self._cool_down
         return twin
@@ -436,8 +437,8 @@ def _endpoint(name: str) -> Endpoint[Any, Any]:
 def _key(given: str | None, headers: Mapping[str, str]) -> Secret | None:
     """Return the key to send; None where the caller's own headers carry one."""
     key = os.environ.get("DGRID_API_KEY") if given is None else given
-    if key is not None and (key.strip() or given is not None):
-        return normal_key(key)
+    if given is not None or (key and key.strip()):
+        return normal_key(key)  # type: ignore[arg-type]  # what is no string it refuses
     if "authorization" in headers:
         return None
     raise ConfigError("no API key: set the environment variable DGRID_API_KEY, or give AsyncDGrid(api_key=...)")

@@ -19,11 +19,11 @@ import weakref
 from collections.abc import Callable, Mapping
 from time import monotonic
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 from dgrid_async.body import Body
 from dgrid_async.endpoint import Endpoint, Progress
-from dgrid_async.errors import ClientClosedError, ConfigError, DGridError, Phase, StreamTruncatedError
+from dgrid_async.errors import ClientClosedError, ConfigError, DGridError, Phase
 from dgrid_async.transport import Answer, Call, timed_out
 from dgrid_async.wire import Reply
 
@@ -65,10 +65,9 @@ class EventStream(Generic[Event, ReplyT]):
     def __init__(self, endpoint: Endpoint[Event, ReplyT], call: Call) -> None:
         self._endpoint = endpoint
         self._call = call
-        # The mutable state. Of the call: whether it has been begun, whether an answer is being waited for, the last answer
-        # with its body, whether its connection is held, bytes read and not decoded, what every further read raises, and
-        # whether there is nothing more to read.
-        self._begun = False
+        # The mutable state. Of the call: whether an answer is being waited for, the last answer with its body, whether its
+        # connection is held, bytes read and not decoded, what every further read raises, and whether there is nothing more
+        # to read.
         self._opening = False
         self._answer: Answer | None = None
         self._body: Body[Event, ReplyT] | None = None
@@ -119,9 +118,6 @@ class EventStream(Generic[Event, ReplyT]):
         if self._opening:
             raise ConfigError("two tasks open one stream at the same time: let one open it")
         call = self._call
-        if not self._begun:
-            self._begun = True
-            call.started = monotonic()  # a stream may be made long before it is opened
         if any(failure is known for known in call.failures):
             failure = None  # the wait behind it was cancelled: it is one attempt all the same
         self._opening = True
@@ -234,10 +230,7 @@ class EventStream(Generic[Event, ReplyT]):
         """
         async for _ in self:
             pass
-        reply = self.snapshot
-        if reply is None:
-            raise self._told(StreamTruncatedError("the stream held no event"))
-        return reply
+        return cast("ReplyT", self.snapshot)  # a whole answer has had an event
 
     # ---------------------------------------------------------------------------------------------------------- reading
 
@@ -410,10 +403,7 @@ class EventStream(Generic[Event, ReplyT]):
                 self._answer.fail(timed_out(phase or "idle", seconds, self.request_id))
                 return
             if phase == "total":
-                if self._body is not None:
-                    self._body.forget()
-                self._error = timed_out(phase, seconds, self.request_id)
-                self._detach(self._error)
+                self._stop(timed_out(phase, seconds, self.request_id))
                 return
         if self._waits_since:
             self._watch()
@@ -452,7 +442,7 @@ class TextStream:
                 return text
 
 
-def _check(reference: weakref.ref[EventStream[Any, Any]]) -> None:
-    stream = reference()
+def _check(reference: weakref.ref[Any]) -> None:
+    stream: EventStream[Any, Any] | None = reference()
     if stream is not None:
         stream._check_limits()  # noqa: SLF001 -- its own timer

@@ -250,6 +250,18 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
     assert body.verdict() is None
 
 
+def test_an_event_that_is_a_keep_alive_by_its_data_is_no_event() -> None:
+    body = new(MESSAGES)
+    body.feed(sse({"type": "ping"}, {"type": "message_stop"}))
+    assert len(taken(body)) == 1
+
+
+def test_an_event_in_a_list_of_one_is_that_event() -> None:
+    body = new(GEMINI)
+    body.feed(sse([{"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]}]))
+    assert [GEMINI.text_of(event) for event in taken(body)] == ["a"]
+
+
 # ------------------------------------------------------------------------------------------------- split characters
 
 HALVES = (chunk("\ud83d"), chunk("\ude00"), chunk(finish="stop"))

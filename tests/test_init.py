@@ -39,7 +39,7 @@ def test_the_package_alone_loads_nothing_heavy() -> None:
 
 
 def test_options_and_errors_load_nothing_heavy() -> None:
-    code = "from dgrid_async import Timeouts, Retries, Limits, DGridError, RateLimitError, __version__\nTimeouts(total=5), Retries(), Limits()"
+    code = "from dgrid_async import Timeouts, Retries, Limits, DGridError, __version__\nTimeouts(total=5), Retries(), Limits()"
     assert loaded(code) == set()
 
 

@@ -401,6 +401,7 @@ def test_no_bound() -> None:
     assert len(fed(data, range(0, len(data), 1000), SSEDecoder(None))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", [1000, None, 64 * 1024 * 1024])
 @pytest.mark.parametrize(
     ("line", "chunks"), [(b": PING\n", 100), (b"\n", 100), (b"\r\n", 100), (b": PING\n\n", 10), (b"retry: 1\n\n", 10)]
@@ -466,6 +467,7 @@ def steps(data: bytes, bound: int) -> int:
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape",
     [

@@ -50,6 +50,7 @@ from dgrid_async.emulator import (
     ToolCall,
     WholeJson,
 )
+from dgrid_async.stream import _check
 
 KEY = "sk-test-0123456789abcdef"
 # The machine is shared: a wait that ends on time is seen this much later at worst.
@@ -321,7 +322,7 @@ async def test_what_is_no_stream_is_an_error_by_type(client, emulator, name, scr
         assert error.request_id == emulator.log[0].request_id
         assert (error.snapshot, error.events_received) == (None, 0)
         assert await raised(read(stream)) is error
-        assert pickle.loads(pickle.dumps(error)).message == error.message
+        assert pickle.loads(pickle.dumps(error)).message == error.message  # noqa: S301 -- our own
     assert KEY not in repr(error) + str(error) + repr(vars(error))
 
 
@@ -339,7 +340,7 @@ async def test_a_failure_after_an_event_carries_the_reply_so_far_and_is_never_re
     emulator.script = Script(text=WORDS, fault=fault)
     async with AsyncDGrid(KEY, base_url=emulator.url, retries=AT_ONCE) as client, stream_of(client, name) as stream:
         events: list[Any] = []
-        with pytest.raises(kind) as caught:
+        with pytest.raises(kind) as caught:  # noqa: PT012 -- reading on is the point
             async for event in stream:
                 events.append(event)  # noqa: PERF401 -- what came before the error is the point
         error = caught.value
@@ -350,7 +351,7 @@ async def test_a_failure_after_an_event_carries_the_reply_so_far_and_is_never_re
         assert error.snapshot.text or name == "responses"
         assert error.request_id == stream.request_id
         assert error.attempts == ()
-        assert pickle.loads(pickle.dumps(error)).snapshot.to_dict() == error.snapshot.to_dict()
+        assert pickle.loads(pickle.dumps(error)).snapshot.to_dict() == error.snapshot.to_dict()  # noqa: S301 -- our own
         assert (await raised(stream.final())) is error
     assert emulator.log.total == 1
 
@@ -394,24 +395,30 @@ async def test_attempts_are_told_when_all_failed(emulator) -> None:
     assert emulator.log.total == 3
 
 
-async def test_a_wait_longer_than_the_idle_limit_is_no_silence(emulator) -> None:
+async def test_a_wait_longer_than_the_idle_limit_is_no_silence() -> None:
     """The retry policy's own wait inside a read is not the gateway's silence."""
-    emulator.script = [
-        Script(text=WORDS, fault=ErrorEvent(after=0, status=500)),
-        Script(text=WORDS, pace=0.01, inserts=(Insert(before=0),)),
-    ]
-    async with AsyncDGrid(KEY, base_url=emulator.url, timeouts=Timeouts(idle=0.3)) as client:
-        stream = await stream_of(client, retries=Retries(initial_delay=0)).open()
-        send, waits = stream._call.send, []
+
+    async def play(_reader: Any, writer: asyncio.StreamWriter, number: int) -> None:
+        writer.write(HEAD + (b"0\r\n\r\n" if number == 1 else b""))
+        await writer.drain()
+        if number > 1:
+            await asyncio.sleep(0.1)
+            writer.write(chunked(sse(piece(TEXT, "stop"), b"[DONE]")) + b"0\r\n\r\n")
+            await writer.drain()
+
+    limits = Timeouts(idle=0.3)
+    async with raw_server(play) as url, AsyncDGrid(KEY, base_url=url, timeouts=limits, retries=AT_ONCE) as client:
+        stream = await stream_of(client).open()
+        send, requests = stream._call.send, []
 
         async def slow(**arguments: Any) -> Any:
-            waits.append(0.5)
-            await asyncio.sleep(0.5)
+            requests.append(arguments)
+            await asyncio.sleep(0.4)
             return await send(**arguments)
 
         stream._call.send = slow
         assert (await stream.final()).text == TEXT
-        assert waits == [0.5]
+        assert len(requests) == 1
 
 
 async def test_a_cancelled_retry_wait_counts_its_failure_once(emulator) -> None:
@@ -500,15 +507,13 @@ async def test_cancelling_at_every_step_leaves_nothing_behind(emulator, name) ->
 
         assert await whole() == TEXT
         finished = 0
-        for turns in range(0, 120, 3):
+        for turns in range(0, 90, 4):
             task = asyncio.create_task(whole())
             for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 finished += await task == TEXT
-            except asyncio.CancelledError:
-                pass
             assert client.stats().in_use <= 1
         await until(lambda: client.stats().in_use == 0)
         assert client.stats().in_use == 0
@@ -645,7 +650,7 @@ async def test_abort_before_open_while_opening_and_after_the_end(client, emulato
 
 async def test_abort_at_every_step_of_opening_leaves_nothing_behind(client, emulator) -> None:
     kinds = set()
-    for turns in range(0, 60, 2):
+    for turns in range(0, 60, 3):
         stream = stream_of(client)
         opening = asyncio.create_task(stream.open())
         for _ in range(turns):
@@ -657,6 +662,61 @@ async def test_abort_at_every_step_of_opening_leaves_nothing_behind(client, emul
         assert type(await raised(anext(stream))) is ClientClosedError
         assert client.stats().in_use == 0
     assert "ClientClosedError" in kinds
+
+
+async def test_abort_in_the_moment_in_which_the_answer_comes_cuts_it(client, emulator, monkeypatch) -> None:
+    emulator.script = Script(text=WORDS, fault=Stall(after=1))
+    stream = stream_of(client)
+    send = stream._call.send
+
+    async def aborted_behind(**arguments: Any) -> Any:
+        answer = await send(**arguments)
+        stream.abort()
+        return answer
+
+    monkeypatch.setattr(stream._call, "send", aborted_behind)
+    assert type(await raised(stream.open())) is ClientClosedError
+    assert type(await raised(anext(stream))) is ClientClosedError
+    await within(1, emulator.log[0].closed.wait())
+    assert client.stats().in_use == 0
+
+
+async def test_an_error_comes_without_a_snapshot_where_none_can_be_made(client, emulator) -> None:
+    emulator.script = Script(text=WORDS, fault=Cut(after=4))
+    async with stream_of(client) as stream:
+        await anext(stream)
+
+        class Broken:
+            failure = None
+            progress = stream._body.progress
+            add = snapshot = None  # what is no function raises when it is called
+
+        stream._body._accumulator = Broken()
+        error = await raised(stream.final())
+        assert type(error) is StreamDecodeError
+        assert (error.snapshot, error.events_received) == (None, 1)
+
+
+async def test_a_last_word_among_the_rest_of_a_lost_connection_ends_the_stream(client) -> None:
+    class Lost:
+        """A connection that failed after the last word had arrived."""
+
+        def rest(self) -> bytes:
+            return sse(piece("b", "stop"), b"[DONE]")
+
+    async with stream_of(client) as stream:
+        stream._lost(stream._body, Lost(), ConnectionResetError())
+        assert stream._body.over
+        assert await anext(stream.text_stream) == "b"
+
+
+async def test_a_timer_that_outlives_its_stream_does_nothing(client) -> None:
+    stream = stream_of(client)
+    reference = weakref.ref(stream)
+    del stream
+    gc.collect()
+    assert reference() is None
+    _check(reference)
 
 
 async def test_abort_ends_the_wait_before_a_retry(emulator) -> None:
@@ -847,6 +907,23 @@ async def test_the_total_limit_holds_while_nobody_reads(emulator) -> None:
         assert (error.phase, error.events_received) == ("total", 1)
 
 
+async def test_what_came_in_time_counts_however_late_it_is_read(emulator) -> None:
+    emulator.script = Script(text=WORDS)
+    limits = Timeouts(first_event=0.1, idle=None, event=None)
+    async with AsyncDGrid(KEY, base_url=emulator.url, timeouts=limits, retries=ONCE) as client, stream_of(client) as stream:
+        await asyncio.sleep(0.2)
+        assert (await stream.final()).text == TEXT
+
+
+async def test_without_limits_a_stream_sets_no_timer(emulator) -> None:
+    emulator.script = Script(text=WORDS, pace=0.005)
+    limits = Timeouts(connect=None, first_event=None, idle=None, event=None)
+    async with AsyncDGrid(KEY, base_url=emulator.url, timeouts=limits, retries=ONCE) as client, stream_of(client) as stream:
+        await anext(stream)
+        assert stream._timer is None
+        assert (await stream.final()).text == TEXT
+
+
 async def test_one_who_polls_meets_the_limits_too(emulator) -> None:
     """Each poll is shorter than the limit; the silence adds up."""
     emulator.script = Script(text=WORDS, fault=Stall(after=3))
@@ -855,7 +932,7 @@ async def test_one_who_polls_meets_the_limits_too(emulator) -> None:
         await read(stream, 3)
         begun = time.monotonic()
         polls = 0
-        with pytest.raises(APITimeoutError) as caught:
+        with pytest.raises(APITimeoutError) as caught:  # noqa: PT012 -- polling is the point
             while time.monotonic() - begun < 3:
                 polls += 1
                 with contextlib.suppress(TimeoutError):
@@ -959,7 +1036,7 @@ async def test_what_came_before_a_failure_of_the_same_moment_is_handed_out_first
     async with raw_server(play) as url, AsyncDGrid(KEY, base_url=url, retries=ONCE) as client, stream_of(client) as stream:
         await asyncio.sleep(0.1)
         texts = []
-        with pytest.raises(APIConnectionError):
+        with pytest.raises(APIConnectionError):  # noqa: PT012 -- reading on is the point
             async for text in stream.text_stream:
                 texts.append(text)  # noqa: PERF401 -- what came before the error is the point
         assert "".join(texts) in {"ab", ""}  # the parser may refuse the whole read

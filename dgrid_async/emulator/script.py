@@ -295,7 +295,7 @@ class Script:
         return json.dumps(data, separators=(",", ":"))
 
 
-def _refuse_unknown(what: str, data: Mapping[str, Any], known: Iterable[str]) -> None:
+def _refuse_unknown(what: str, data: Any, known: Iterable[str]) -> None:
     if not isinstance(data, Mapping):
         msg = f"{what}: an object is wanted, not {data!r}"
         raise ValueError(msg)  # noqa: TRY004 - from_dict promises ValueError alone

@@ -6,8 +6,8 @@ import pytest
 
 from tests.faults import runner
 
-# The first test waits for all cases of the format.
-pytestmark = pytest.mark.timeout(240)
+# The first test waits for all cases of the format; one worker runs them.
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("generate_content")]
 
 
 @pytest.mark.parametrize("case", runner.ids("generate_content"))

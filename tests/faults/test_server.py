@@ -186,6 +186,7 @@ async def until(found: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_the_wire_shows_what_the_fault_claims(server: FaultServer, fault: Fault) -> None:
     """Every fault, in each of its formats and modes: its bytes are seen and end as it says; it heals if it says so."""
