@@ -18,7 +18,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -129,8 +129,8 @@ class _Slots:
         self.waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     def take_at_once(self) -> bool:
-        """Take a slot if one is free and nobody waits for it."""
-        free = self._limit is None or (self.in_use < self._limit and not self.waiters)
+        """Take a slot if one is free; none is while somebody waits, for those are handed over."""
+        free = self._limit is None or self.in_use < self._limit
         self.in_use += free
         return free
 
@@ -214,6 +214,10 @@ class Lease:
         """The session to send with."""
         return self.generation.session
 
+    def distrust(self) -> None:
+        """Let no later call use a connection that this session has kept: the gateway may have left them all."""
+        self.generation.retired = True
+
     def release(self) -> None:
         """Give the slot back; a second call does nothing."""
         home, self._home = self._home, None
@@ -239,8 +243,8 @@ class Pool:
 
     # ------------------------------------------------------------------------------------------------- calls and leases
 
-    def enter(self, call: Interruptible, *, resumed: bool = False) -> None:
-        """Count a call as under way, until `leave`.
+    def enter(self, call: Interruptible, *, resumed: bool = False) -> _Home:
+        """Count a call as under way, until `leave` is given what this returns.
 
         Args:
             call: The call.
@@ -251,15 +255,15 @@ class Pool:
         """
         if self.closed and (self.terminated or not resumed):
             raise ClientClosedError(_CLOSED)
-        self._home().calls.add(call)
+        home = self._home()
+        home.calls.add(call)
+        return home
 
-    def leave(self, call: Interruptible) -> None:
+    def leave(self, call: Interruptible, home: _Home) -> None:
         """Count the call no more; what it still reads, its lease stands for."""
-        home = self._home_here()
-        if home is not None:
-            home.calls.discard(call)
-            if self.closed:
-                self._settle(home)
+        home.calls.discard(call)
+        if self.closed:
+            self._settle(home)
 
     async def acquire(self) -> Lease:
         """Return a lease on a session of the running loop.
@@ -406,7 +410,7 @@ class Pool:
             _check_own(self.network.session, home.loop)
         elif generation is not None:
             age, limit = home.loop.time() - generation.born, self.limits.max_age
-            if generation.session.closed or (limit is not None and age > limit):
+            if generation.retired or generation.session.closed or (limit is not None and age > limit):
                 self._retire(home, generation)
                 generation = None
         if generation is None:
@@ -461,10 +465,15 @@ class Pool:
             return
         if generation in home.generations:
             home.generations.remove(generation)
-        if generation.session is not self.network.session and not generation.session.closed:
-            task = home.loop.create_task(generation.session.close())
-            home.closing.add(task)
-            task.add_done_callback(home.closing.discard)
+        session = generation.session
+        if session is self.network.session or session.closed:
+            return
+        if home.loop.is_closed():
+            _discard(session)
+            return
+        task = home.loop.create_task(session.close())
+        home.closing.add(task)
+        task.add_done_callback(partial(_closed, home, session))
 
     # ------------------------------------------------------------------------------------------------------------ proxies
 
@@ -538,17 +547,22 @@ def _environment_proxy(url: str, environment: Mapping[str, str]) -> Secret | Non
         raise ConfigError(f"{parts.scheme.upper()}_PROXY or ALL_PROXY: {error.message}") from None
 
 
+def _closed(home: _Home, session: aiohttp.ClientSession, task: asyncio.Task[None]) -> None:
+    """Take in that the closing of a session is over: a loop that ends cancels it, perhaps before it has begun."""
+    home.closing.discard(task)
+    if not session.closed:
+        for protocol in _protocols(session):
+            if getattr(protocol, "transport", None) is not None:
+                protocol.transport.abort()
+        _forget(session)
+
+
 def _discard(session: aiohttp.ClientSession) -> None:
     """Close the sockets of a session whose loop is gone, and nothing else.
 
     The transports cannot be closed as usual: their loop is closed, or is the parent's, whose selector a forked child shares.
     """
-    connector: Any = session.connector
-    session.detach()
-    if connector is None:
-        return
-    protocols = [entry[0] for entries in connector._conns.values() for entry in entries]  # noqa: SLF001 -- no public way
-    for protocol in [*protocols, *connector._acquired]:  # noqa: SLF001
+    for protocol in _protocols(session):
         transport: Any = getattr(protocol, "transport", None)
         if transport is None:
             continue
@@ -561,6 +575,23 @@ def _discard(session: aiohttp.ClientSession) -> None:
             if sock is not None:
                 sock.close()
                 setattr(each, "_sock", None)  # noqa: B010 -- an attribute of another library's insides
-    connector._conns.clear()  # noqa: SLF001
-    connector._acquired.clear()  # noqa: SLF001
-    connector._closed = True  # noqa: SLF001
+    _forget(session)
+
+
+def _protocols(session: aiohttp.ClientSession) -> list[Any]:
+    """Return the ends of a session's connections, kept ones and those in use; aiohttp has no public way to them."""
+    connector: Any = session.connector
+    if connector is None:
+        return []
+    kept = [entry[0] for entries in connector._conns.values() for entry in entries]  # noqa: SLF001 -- as above
+    return [*kept, *connector._acquired]  # noqa: SLF001
+
+
+def _forget(session: aiohttp.ClientSession) -> None:
+    """Let neither the session nor its connector take itself for open."""
+    connector: Any = session.connector
+    session.detach()
+    if connector is not None:
+        connector._conns.clear()  # noqa: SLF001 -- no public way
+        connector._acquired.clear()  # noqa: SLF001
+        connector._closed = True  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""One logical call on the wire: its attempts, its limits, and the one place where other libraries' errors become ours.
+"""One logical call on the wire: its attempts, its limits, and the answer that is read.
 
 Rules
 1. A `Call` is sent as often as the retry policy allows, with one Idempotency-Key; an `Answer` is one 2xx, its body unread.
@@ -16,59 +16,55 @@ import asyncio
 import math
 import random
 import time
-import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 from uuid import uuid4
 
 import attrs
 
 from dgrid_async import failures, retry
+from dgrid_async.compression import Inflater
 from dgrid_async.config import Limits, Retries, Secret, Timeouts
 from dgrid_async.errors import (
-    APIConnectionError,
     APIStatusError,
     APITimeoutError,
     ClientClosedError,
-    ConfigError,
     DGridError,
     EventTooLargeError,
     Phase,
     RateLimitError,
     UnexpectedResponseError,
 )
+from dgrid_async.translation import secrets_of, timed_out, translated
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
     from dgrid_async.pool import Lease, Pool
 
-__all__ = ["Answer", "Call", "CoolDown", "Request", "warm_up"]
+__all__ = ["Answer", "Call", "CoolDown", "Request", "timed_out", "warm_up"]
 
 # A connection whose answer is whole is kept this long, in seconds, for the few bytes that end the body: then it can be
 # used again. Longer would hold the slot of a gateway that never ends its bodies.
 _LINGER = 0.25
 # Same-host 307 and 308 that are followed; more is a loop.
 _MAX_REDIRECTS = 5
-# One step of decompression, in bytes: bounds memory and the time that the loop is held, whatever the ratio.
-_INFLATE_STEP = 256 * 1024
 # What is read at a time, in bytes, is at most twice this: decoding it holds the loop for some milliseconds.
 _READ_BYTES = 64 * 1024
 # A body above this is handed to aiohttp as a file: it would write it at one go, and says so by a warning from 1 MiB on.
 _WHOLE_BODY = 512 * 1024
-# So many steps of decompression are made of what a lost connection left: it is no place to wait.
-_LAST_STEPS = 8
 # Behind a pause each waiting call comes back later by up to this for each that waits, in seconds, and by no more than
 # that: one alone is on time, and a thousand do not come as one.
 _STAGGER, _MOST_STAGGER = 0.01, 1.0
-# Errors are chained this deep at most; a longer chain is none of ours or aiohttp's.
-_CHAIN = 10
 _OK, _REDIRECT = range(200, 300), range(300, 400)
 _KEEPS_POST = frozenset({307, 308})
+# What stays as it is in a path or a query, the percent sign of what has been quoted before among it (RFC 3986, 3.3 and 3.4).
+_SENT = "%/?:@!$&'()*+,;=~"
 
 
 class CoolDown:
@@ -133,12 +129,13 @@ class Call:
         self._cool_down = cool_down
         self._key = request.headers.get("idempotency-key") or uuid4().hex
         # The mutable state: when it was first sent, the failures so far, the time limit in force while something is
-        # awaited, and why that was ended from outside.
+        # awaited, why that was ended from outside, and the gateway's name for the attempt that it has answered.
         self.started = time.monotonic()
         self._begun = False
         self.failures: list[DGridError] = []
         self._scope: asyncio.Timeout | None = None
         self._interrupted: DGridError | None = None
+        self._request_id: str | None = None
 
     async def send(self, decode: Callable[[Answer, bytes], Any] | None = None, *, failure: DGridError | None = None) -> Any:
         """Send until a 2xx comes and return it with its body unread, or what `decode` makes of its whole body.
@@ -152,7 +149,7 @@ class Call:
 
         Cancel: the connection in use is closed and the slot given back.
         """
-        self._pool.enter(self, resumed=self._begun)
+        home = self._pool.enter(self, resumed=self._begun)
         if not self._begun:
             self._begun = True
             self.started = time.monotonic()
@@ -183,7 +180,7 @@ class Call:
             pass  # raised below, where no traceback of the HTTP library's frames comes along
         finally:
             self._scope = None
-            self._pool.leave(self)
+            self._pool.leave(self, home)
             failure = None  # an error must not hold the frame that its own traceback holds
         raise self.fail(self._interrupted or self._expired())
 
@@ -211,7 +208,7 @@ class Call:
         seconds = limits.first_event
         if seconds is None or (limits.total is not None and limits.total < seconds):
             phase, seconds = "total", limits.total
-        return timed_out(phase, seconds or 0.0)
+        return timed_out(phase, seconds or 0.0, self._request_id)
 
     def _wait_after(self, failure: DGridError) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up."""
@@ -229,8 +226,11 @@ class Call:
 
     async def _attempt(self) -> Answer:
         """Send once, same-host redirects included, and return a 2xx."""
+        import aiohttp
+
         request = self.request
         cool_down = self._cool_down
+        self._request_id = None
         while True:
             if cool_down.left() > 0:
                 await cool_down.wait()
@@ -243,7 +243,7 @@ class Call:
         try:
             for _ in range(_MAX_REDIRECTS + 1):
                 response = await lease.session.post(
-                    url,
+                    _address(url),
                     data=request.body if len(request.body) <= _WHOLE_BODY else BytesIO(request.body),
                     headers=self._headers(),
                     allow_redirects=False,
@@ -254,18 +254,22 @@ class Call:
                     timeout=_client_timeout(request.timeouts.connect),
                 )
                 status = response.status
-                if status in _OK:
+                if status not in _REDIRECT:
+                    answer = Answer(response, lease, request)
+                    self._request_id = answer.request_id
                     if self._interrupted is not None:
                         raise self._interrupted  # in the very moment in which the headers came
-                    return Answer(response, lease, request)
-                if status not in _REDIRECT:
-                    raise await Answer(response, lease, request).failure()
-                url = redirected(url, status, response.headers)
+                    if status in _OK:
+                        return answer
+                    raise await answer.failure()
+                url = redirected(url, status, response.headers, request.secret)
                 response.close()
             raise UnexpectedResponseError(f"more than {_MAX_REDIRECTS} redirects: check base_url", status=status)
         except BaseException as error:
             if response is not None:
                 response.close()
+            elif isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+                lease.distrust()
             lease.release()
             if isinstance(error, DGridError) or not isinstance(error, Exception):
                 raise
@@ -278,7 +282,7 @@ class Call:
         return headers
 
     def _translated(self, error: Exception, url: str, lease: Lease) -> DGridError:
-        secrets = tuple(_secrets(self.request.secret, self._pool.proxy_for(url)))
+        secrets = tuple(secrets_of(self.request.secret, self._pool.proxy_for(url)))
         host = urlsplit(url).hostname or url
         ours = translated(error, host, self.request.timeouts, secrets)
         if self._interrupted is not None:
@@ -327,11 +331,11 @@ class Answer:
         self.request_id = failures.request_id_of(headers)
         self.content_type = headers.get("content-type", "")
         self.read: Callable[[], Awaitable[bytes]] = self._content.readany
-        self._inflater: _Inflater | None = None
+        self._inflater: Inflater | None = None
         encoding = headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", ""}:
-            self._inflater = _Inflater(self._content.readany, encoding, self)
-            self.read = self._inflater.read
+            self._inflater = Inflater(encoding)
+            self.read = self._read_inflated
         lease.cut = self.fail
         # A body whose framing breaks is closed by aiohttp without a word to whoever reads it.
         connection = response.connection
@@ -365,9 +369,9 @@ class Answer:
                     )
         except BaseException as error:
             self.close()
-            if isinstance(error, Exception):
-                raise self.translate(error) from error
-            raise
+            if isinstance(error, DGridError) or not isinstance(error, Exception):
+                raise
+            raise self.translate(error) from error
         return b"".join(chunks)
 
     async def failure(self) -> APIStatusError:
@@ -402,6 +406,23 @@ class Answer:
             content.set_exception(exception)
         return rest if self._inflater is None else self._inflater.last(rest)
 
+    async def _read_inflated(self) -> bytes:
+        inflater = cast("Inflater", self._inflater)
+        try:
+            while True:
+                if inflater.pending:
+                    # A full step may be one of thousands: other streams go on between them.
+                    await asyncio.sleep(0)
+                    chunk = b""
+                elif not (chunk := await self._content.readany()):
+                    inflater.end()
+                    return b""
+                if data := inflater.feed(chunk):
+                    return data
+        except UnexpectedResponseError as error:
+            error.status, error.content_type, error.request_id = self.status, self.content_type, self.request_id
+            raise
+
     def _connection_closed(self, closed: asyncio.Future[None]) -> None:
         reason = None if closed.cancelled() else closed.exception()
         content = self._content
@@ -413,7 +434,7 @@ class Answer:
         if isinstance(error, DGridError):
             return error
         ours = translated(
-            error, self._response.url.host or "", self._request.timeouts, tuple(_secrets(self._request.secret, None))
+            error, self._response.url.host or "", self._request.timeouts, tuple(secrets_of(self._request.secret, None))
         )
         ours.request_id = self.request_id
         return ours
@@ -451,118 +472,27 @@ class Answer:
         if self._closed is not None:
             # A kept connection must not keep every answer that it has carried.
             self._closed.remove_done_callback(self._connection_closed)
+            # But asyncio complains of an end that nobody has looked at.
+            self._closed.remove_done_callback(_looked_at)
+            self._closed.add_done_callback(_looked_at)
             self._closed = None
         if lease is not None:
             lease.release()
 
 
-class _Inflater:
-    """Decompresses a body as it comes, in bounded steps."""
-
-    def __init__(self, read: Callable[[], Awaitable[bytes]], encoding: str, answer: Answer) -> None:
-        self._read = read
-        self._encoding = encoding
-        self._answer = answer
-        # The mutable state: the decompressor, what it has not taken yet, and whether anything has come.
-        self._inflate: Any = None
-        self._rest = b""
-        self._begun = False
-
-    async def read(self) -> bytes:
-        """Return the next decompressed bytes; empty at the end.
-
-        Raises:
-            UnexpectedResponseError: The bytes are not in the encoding that the headers name.
-            APIConnectionError: The body ended inside it.
-        """
-        if self._encoding not in {"gzip", "x-gzip", "deflate"}:
-            raise UnexpectedResponseError(
-                f"the answer is in content encoding {self._encoding!r}, which was not asked for and cannot be decoded",
-                status=self._answer.status,
-                content_type=self._answer.content_type,
-                request_id=self._answer.request_id,
-            )
-        while True:
-            if self._rest:
-                # A full step may be one of thousands: other streams go on between them.
-                await asyncio.sleep(0)
-                chunk = self._rest
-            else:
-                chunk = await self._read()
-                if not chunk:
-                    if self._begun and not self._inflate.eof:
-                        raise APIConnectionError(f"the answer ended inside its {self._encoding} encoding")
-                    return b""
-            if data := self._step(chunk):
-                return data
-
-    def last(self, chunk: bytes) -> bytes:
-        """Return what these last bytes hold, as far as they can be decoded; the call that reads has failed already."""
-        pieces = []
-        with suppress(DGridError):
-            for _ in range(_LAST_STEPS):
-                if not (chunk := self._rest + chunk):
-                    break
-                pieces.append(self._step(chunk))
-                chunk = b""
-        return b"".join(pieces)
-
-    def _step(self, chunk: bytes) -> bytes:
-        if self._inflate is None or (self._inflate.eof and self._encoding != "deflate"):
-            if self._begun and not chunk.strip(b"\0"):
-                self._rest = b""  # padding behind the last member (RFC 1952 leaves it open, gzip itself allows it)
-                return b""
-            self._inflate = zlib.decompressobj(self._window(chunk))
-        elif self._inflate.eof:
-            self._rest = b""  # bytes after a deflate body mean nothing
-            return b""
-        self._begun = True
-        try:
-            data = cast("bytes", self._inflate.decompress(chunk, _INFLATE_STEP))
-        except zlib.error as error:
-            raise UnexpectedResponseError(
-                f"the answer is no valid {self._encoding}, which its content-encoding header names: {error}",
-                status=self._answer.status,
-                content_type=self._answer.content_type,
-                excerpt=failures.excerpt(chunk),
-                request_id=self._answer.request_id,
-            ) from error
-        # A gzip body may be several members in a row (RFC 1952, 2.2).
-        self._rest = self._inflate.unconsumed_tail or self._inflate.unused_data
-        return data
-
-    def _window(self, chunk: bytes) -> int:
-        if self._encoding != "deflate":
-            return 16 + zlib.MAX_WBITS
-        # "deflate" means zlib's wrapping (RFC 9110, 8.4.1.2), but servers send it bare as well.
-        wrapped = chunk[0] & 0x0F == 8 and (len(chunk) < 2 or (chunk[0] << 8 | chunk[1]) % 31 == 0)  # noqa: PLR2004
-        return zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
+def _looked_at(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()
 
 
-def timed_out(phase: Phase, seconds: float, request_id: str | None = None) -> APITimeoutError:
-    """Return the error of one limit of `Timeouts`."""
-    what = {
-        "connect": "no connection was made",
-        "first_event": "the first content event, or the whole of a plain answer, did not come",
-        "idle": "nothing at all came over the wire",
-        "event": "no content event came, keep-alives aside",
-        "total": "the call did not end",
-    }[phase]
-    return APITimeoutError(
-        f"{what} within {seconds:g} s: raise Timeouts.{phase} if that is expected",
-        phase=phase,
-        seconds=seconds,
-        request_id=request_id,
-    )
-
-
-def redirected(url: str, status: int, headers: Mapping[str, str]) -> str:
+def redirected(url: str, status: int, headers: Mapping[str, str], secret: Secret | None = None) -> str:
     """Return where a redirect of a POST to `url` leads, if it may be followed.
 
     Args:
         url: Where the request went.
         status: 3xx.
         headers: Of the answer, looked up without regard to case.
+        secret: The key, which the error must not show where the gateway put it into the address.
 
     Raises:
         UnexpectedResponseError: It leads to another host or back to plain HTTP, would make a GET of the POST, or leads nowhere.
@@ -578,6 +508,7 @@ def redirected(url: str, status: int, headers: Mapping[str, str]) -> str:
                 return target
         except ValueError:
             shown = "an address that is none"
+    shown = failures.excerpt(shown, secret=None if secret is None else secret.reveal())
     raise UnexpectedResponseError(
         f"HTTP {status} redirects to {shown}: only a 307 or 308 to the same host is followed, because the key must go "
         "nowhere else and a POST must stay one; set base_url to the right address",
@@ -596,6 +527,17 @@ def _same_place(here: SplitResult, there: SplitResult) -> bool:
     if here.scheme == there.scheme:
         return port == other
     return there.scheme == "https" and (other == port or (port, other) == (80, 443))
+
+
+@lru_cache(maxsize=128)
+def _address(url: str) -> URL:
+    """Return an address that is sent as it stands: left to it, aiohttp makes a colon of the %3A in a model's name."""
+    from yarl import URL
+
+    parts = urlsplit(url)
+    place = parts.netloc if parts.netloc.isascii() else URL(f"{parts.scheme}://{parts.netloc}").raw_authority
+    path, query = quote(parts.path, safe=_SENT), quote(parts.query, safe=_SENT)
+    return URL(urlunsplit((parts.scheme, place.lower(), path or "/", query, "")), encoded=True)
 
 
 @lru_cache(maxsize=16)
@@ -649,7 +591,7 @@ async def _connected(pool: Pool, lease: Lease, url: str, timeouts: Timeouts) -> 
     try:
         request = aiohttp.ClientRequest(
             "POST",
-            URL(url),
+            _address(url),
             loop=asyncio.get_running_loop(),
             session=session,
             proxy=None if proxy is None else URL(proxy),
@@ -660,102 +602,4 @@ async def _connected(pool: Pool, lease: Lease, url: str, timeouts: Timeouts) -> 
         raise timed_out("connect", timeouts.connect or 0.0) from error
     except Exception as error:
         host = urlsplit(url).hostname or url
-        raise translated(error, host, timeouts, tuple(_secrets(None, proxy))) from error
-
-
-def _secrets(key: Secret | None, proxy: str | None) -> Iterator[str]:
-    """Yield what no message may show: the key, and the password of a proxy in both its spellings."""
-    if key is not None:
-        yield key.reveal()
-    password = urlsplit(proxy).password if proxy else None
-    if password:
-        yield password
-        yield unquote(password)
-
-
-def translated(error: BaseException, host: str, timeouts: Timeouts, secrets: tuple[str, ...] = ()) -> DGridError:
-    """Return our error for one of aiohttp's or the system's; the caller raises it from the original.
-
-    Args:
-        error: The original; what it holds of keys and passwords is taken out of it.
-        host: Where the request went, for the message.
-        timeouts: The limits in force.
-        secrets: What neither error may show.
-    """
-    if isinstance(error, DGridError):
-        return error
-    _cleanse(error, secrets)
-    ours = _meaning(error, host, timeouts)
-    ours.message = _masked(ours.message, secrets)
-    ours.args = (ours.message,)
-    return ours
-
-
-def _meaning(error: BaseException, host: str, timeouts: Timeouts) -> DGridError:
-    import aiohttp
-
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        failure: DGridError = timed_out("connect", timeouts.connect or 0.0)
-        failure.message = f"{host}: {failure.message}"
-        return failure
-    if isinstance(error, aiohttp.InvalidURL):
-        return ConfigError(f"the address of {host!r} is not valid: check base_url")
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return APIConnectionError(f"the proxy on the way to {host} answered {error.status} {failures.excerpt(error.message)}")
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return APIConnectionError(f"no connection to the proxy {error.host}:{error.port} before {host}: {error.os_error}")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return APIConnectionError(f"the name {error.host!r} cannot be resolved: {error.os_error}")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return APIConnectionError(
-            f"the certificate of {error.host} is not trusted: {error.certificate_error}; ca_file= names others"
-        )
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return APIConnectionError(f"no connection to {error.host}, port {error.port}: {error.os_error}")
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return APIConnectionError(f"{host} closed the connection without an answer")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return APIConnectionError(f"the connection to {host} was lost inside the answer: {failures.excerpt(str(error))}")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return APIConnectionError(f"{host} answered what is no HTTP: {failures.excerpt(error.message)}")
-    if isinstance(error, aiohttp.ClientError | OSError):
-        return APIConnectionError(f"the connection to {host} failed: {str(error) or type(error).__name__}")
-    if isinstance(error, ValueError):
-        return ConfigError(f"the request to {host} cannot be sent: {error}")
-    # aiohttp's RuntimeError is its word for going on with a connection that is gone.
-    return APIConnectionError(f"the connection to {host} was lost: {str(error) or type(error).__name__}")
-
-
-def _cleanse(error: BaseException, secrets: tuple[str, ...]) -> None:
-    """Take out of an error and what it is chained to whatever its repr or an error reporter could show of keys."""
-    import aiohttp
-    from multidict import CIMultiDict, CIMultiDictProxy
-    from yarl import URL
-
-    chain: BaseException | None = error
-    for _ in range(_CHAIN):
-        if chain is None:
-            return
-        # The library's frames hold the request's headers, and error reporters print what frames hold.
-        chain.__traceback__ = None
-        if isinstance(chain, aiohttp.ClientResponseError):
-            chain.request_info = aiohttp.RequestInfo(URL(), "POST", CIMultiDictProxy(CIMultiDict()), URL())
-            chain.history = ()
-            chain.message = _masked(chain.message, secrets)
-            chain.headers = None
-            chain.args = (chain.status, chain.message)
-        elif isinstance(chain, aiohttp.ClientConnectorError):
-            # The address and the login of a proxy are part of the connection's key.
-            key = chain._conn_key = chain._conn_key._replace(proxy=None, proxy_auth=None)  # noqa: SLF001 -- no public way
-            chain.args = (key, *chain.args[1:])
-        else:
-            chain.args = tuple(_masked(each, secrets) if isinstance(each, str) else each for each in chain.args)
-            if isinstance(getattr(chain, "message", None), str):
-                cast("Any", chain).message = _masked(cast("Any", chain).message, secrets)
-        chain = chain.__cause__ or chain.__context__
-
-
-def _masked(text: str, secrets: tuple[str, ...]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
+        raise translated(error, host, timeouts, tuple(secrets_of(None, proxy))) from error

@@ -212,7 +212,7 @@ def client_of(server: Loopback | str, **options: Any) -> AsyncDGrid:
 async def ask(client: AsyncDGrid, **params: Any) -> str:
     """Make a plain call and return the text of its reply."""
     reply = await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], **params)
-    return reply.text
+    return str(reply.text)
 
 
 def open_stream(client: AsyncDGrid, **params: Any) -> Any:
@@ -223,4 +223,4 @@ def open_stream(client: AsyncDGrid, **params: Any) -> Any:
 async def stream_text(client: AsyncDGrid, **params: Any) -> str:
     """Read a stream to its end and return its text."""
     async with open_stream(client, **params) as stream:
-        return (await stream.final()).text
+        return str((await stream.final()).text)

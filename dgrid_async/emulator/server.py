@@ -57,18 +57,23 @@ class Format(Protocol):
 
     def read(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Prompt:
         """Return what the request asks for, or raise Problem."""
+        ...
 
     def reply(self, answer: Answer) -> dict[str, Any]:
         """Return the whole reply."""
+        ...
 
     def stream(self, answer: Answer) -> Iterator[Sse]:
         """Yield the reply's events."""
+        ...
 
     def failure(self, status: int, message: str | None, request_id: str, param: str | None = None) -> dict[str, Any]:
         """Return an error body."""
+        ...
 
     def failure_sse(self, status: int, message: str | None, request_id: str, number: int) -> Sse:
         """Return an error within a stream."""
+        ...
 
 
 FORMATS: Mapping[str, Format] = {
