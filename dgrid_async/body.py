@@ -237,10 +237,13 @@ class Body(Generic[Event, ReplyT]):
                     raise ValueError
                 event = decode(value)
             except Exception:  # noqa: BLE001 -- the slow way finds out what it is
-                self._take_slowly(payloads[n:])
                 break
             if event is not None:
                 append(event)
+        else:
+            return
+        # Not inside the except: what it raises would keep the decoder's own error, and that the whole text.
+        self._take_slowly(payloads[n:])
 
     def _take_slowly(self, payloads: list[Payload]) -> None:
         for payload in payloads:
@@ -264,13 +267,7 @@ class Body(Generic[Event, ReplyT]):
             self.over = True
             return
         try:
-            try:
-                values = [orjson.loads(text)]
-                if self._mender is not None:
-                    values = self._mender.feed(values[0])
-            except orjson.JSONDecodeError:
-                self._mender = self._mender or codec.SurrogateMender()
-                values = self._mender.feed(codec.decode_hard(text))
+            values = self._mended(text)
         except ValueError as error:
             self._take_held()
             if name == "error":
@@ -279,6 +276,17 @@ class Body(Generic[Event, ReplyT]):
                 self._undecodable("no JSON", text, error)
             return
         self._take_values(values, name)
+
+    def _mended(self, text: bytes) -> list[Any]:
+        """Return the values that are complete now that this one came."""
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            value = None
+        if value is None:  # refused, or null: for either the slow way is right
+            self._mender = self._mender or codec.SurrogateMender()
+            value = codec.decode_hard(text)
+        return [value] if self._mender is None else self._mender.feed(value)
 
     def _take_values(self, values: list[Any], name: str = "message") -> None:
         for value in values:

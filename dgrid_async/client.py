@@ -34,7 +34,7 @@ from dgrid_async.endpoint import Endpoint
 from dgrid_async.errors import ConfigError
 from dgrid_async.pool import Network, Pool, PoolStats
 from dgrid_async.stream import EventStream
-from dgrid_async.transport import Call, CoolDown, Request
+from dgrid_async.transport import Call, CoolDown, Request, warm_up
 
 if TYPE_CHECKING:
     import aiohttp
@@ -204,6 +204,22 @@ class AsyncDGrid:
     def closed(self) -> bool:
         """True once `close`, `terminate` or the end of `async with` has begun."""
         return self._pool.closed
+
+    async def warm_up(self, connections: int = 1) -> int:
+        """Open connections for the calls to come, so that the first ones need not wait for TCP and TLS; send nothing.
+
+        Args:
+            connections: How many there are to be.
+
+        Returns:
+            How many are open, idle ones from before included.
+
+        Raises:
+            DGridError: One could not be opened; those that could are kept.
+
+        Cancel: what is open by then is kept.
+        """
+        return await warm_up(self._pool, self._options.base_url, connections, self._options.timeouts)
 
     def stats(self) -> PoolStats:
         """Return the pool's numbers in the running loop: connections in use, calls waiting, the bound."""

@@ -51,7 +51,8 @@ def decode(data: bytes | memoryview) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return mend(decode_hard(data))
+        pass
+    return mend(decode_hard(data))
 
 
 def decode_hard(data: bytes | memoryview) -> Any:
@@ -66,8 +67,12 @@ def decode_hard(data: bytes | memoryview) -> Any:
     text = str(data, "utf-8", "replace").removeprefix("\ufeff")
     try:
         return json.loads(text, parse_int=_parse_int)
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg} at character {error.pos}"
     except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
+        problem = _TOO_DEEP
+    # Not from the library's own error, which keeps the whole text: a gateway may have echoed the key in it.
+    raise ValueError(problem)
 
 
 def _parse_int(digits: str) -> int | str:

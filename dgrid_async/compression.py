@@ -27,12 +27,14 @@ class Inflater:
 
     Args:
         encoding: The Content-Encoding header, in lower case.
+        secret: The API key, to be taken out of what an error shows.
 
     Source: RFC 9110, 8.4.1; RFC 1950 to 1952.
     """
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, encoding: str, *, secret: str | None = None) -> None:
         self._encoding = encoding
+        self._secret = secret
         self._gzip = encoding in {"gzip", "x-gzip"}
         # The mutable state: the decompressor, what it has not taken yet, and whether the body goes on behind its end.
         self._inflate: Any = None
@@ -66,7 +68,7 @@ class Inflater:
         except zlib.error as error:
             raise UnexpectedResponseError(
                 f"the answer is no valid {self._encoding}, which its content-encoding header names: {error}",
-                excerpt=failures.excerpt(data),
+                excerpt=failures.excerpt(data, secret=self._secret),
             ) from error
         self._rest = self._inflate.unconsumed_tail or self._inflate.unused_data
         return step

@@ -329,12 +329,13 @@ class Answer:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self.headers: Mapping[str, str] = headers
         self.request_id = failures.request_id_of(headers)
-        self.content_type = headers.get("content-type", "")
+        # These two are shown in messages, and a gateway may echo the key anywhere.
+        self.content_type = failures.excerpt(headers.get("content-type", ""), secret=self.secret)
         self.read: Callable[[], Awaitable[bytes]] = self._content.readany
         self._inflater: Inflater | None = None
-        encoding = headers.get("content-encoding", "identity").strip().lower()
+        encoding = failures.excerpt(headers.get("content-encoding", "identity"), secret=self.secret).strip().lower()
         if encoding not in {"identity", ""}:
-            self._inflater = Inflater(encoding)
+            self._inflater = Inflater(encoding, secret=self.secret)
             self.read = self._read_inflated
         lease.cut = self.fail
         # A body whose framing breaks is closed by aiohttp without a word to whoever reads it.
@@ -564,22 +565,33 @@ async def warm_up(pool: Pool, url: str, connections: int, timeouts: Timeouts) ->
 
     Cancel: what is open by then is kept, the rest given up.
     """
+    import anyio
+
     limit = pool.limits.max_connections
     free = connections if limit is None else min(connections, limit - pool.stats().in_use)
     leases: list[Lease] = []
+    opened: list[aiohttp.connector.Connection] = []
+    failed: list[DGridError] = []
+
+    async def connect(lease: Lease) -> None:
+        try:
+            opened.append(await _connected(pool, lease, url, timeouts))
+        except DGridError as error:
+            failed.append(error)
+
     try:
         leases.extend([await pool.acquire() for _ in range(free)])
-        opened = await asyncio.gather(*(_connected(pool, lease, url, timeouts) for lease in leases), return_exceptions=True)
-        # Held until all are there: each of them would else be given the one that came first.
-        for each in opened:
-            if not isinstance(each, BaseException):
-                each.release()
+        async with anyio.create_task_group() as tasks:
+            for lease in leases:
+                tasks.start_soon(connect, lease)
     finally:
+        # Not sooner: each of them would else be given the one that came first.
+        for connection in opened:
+            connection.release()
         for lease in leases:
             lease.release()
-    for each in opened:
-        if isinstance(each, BaseException):
-            raise each
+    if failed:
+        raise failed[0]
     return len(opened)
 
 

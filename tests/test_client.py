@@ -748,3 +748,25 @@ async def test_a_stream_s_errors_under_aioresponses(mock) -> None:
         with pytest.raises(BadRequestError, match="no such thing") as caught:
             await created(client, stream=True)
     assert [type(earlier) for earlier in caught.value.attempts] == [RateLimitError]
+
+
+# ------------------------------------------------------------------------------------------------------------ warming up
+
+
+async def test_warm_up_opens_connections_that_calls_then_use(client, emulator) -> None:
+    assert await client.warm_up(3) == 3
+    for _ in range(100):
+        if emulator.open_connections == 3:
+            break
+        await asyncio.sleep(0.01)
+    assert emulator.open_connections == 3
+    assert len(emulator.log) == 0
+    await asyncio.gather(*(client.responses.create(model="m", input="Hi") for _ in range(3)))
+    assert emulator.open_connections == 3
+
+
+async def test_warm_up_of_a_gateway_that_is_not_there_is_typed() -> None:
+    async with AsyncDGrid(KEY, base_url="http://127.0.0.1:9", retries=ONCE) as client:
+        with pytest.raises(APIConnectionError, match=r"127\.0\.0\.1"):
+            await client.warm_up(2)
+        assert client.stats().in_use == 0

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from dgrid_async import AsyncDGrid, Limits, Retries, Timeouts
 from tests.faults.catalogue import cases
 from tests.faults.fault import Expect, Fault, Mode
 from tests.faults.formats import Format
+from tests.faults.secrets import leaks_of
 
 KEY = "sk-fault-run-0123456789abcdef"
 # The server and its plays share the machine with the client: a wait that ends on time is seen this much later at worst.
@@ -57,6 +58,7 @@ class Seen:
         block_ms: The longest that the event loop stood still meanwhile.
         memory_mb: How far the traced memory rose at most.
         tally: What the server saw.
+        leaks: Where the key shows in what the call left behind.
     """
 
     reply: Any = None
@@ -66,6 +68,7 @@ class Seen:
     block_ms: float = 0.0
     memory_mb: float = 0.0
     tally: dict[str, Any] = field(default_factory=dict)
+    leaks: list[str] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -157,6 +160,9 @@ async def play(
                 seen.error = error
             seen.seconds = time.monotonic() - begun
             await asyncio.sleep(0)
+        # A reply is data, and as large as the fault makes it: only the small ones are worth a look.
+        shown = [client, seen.error] if seen.reply is None or measured else [client, seen.reply]
+        seen.leaks = leaks_of(KEY, *(value for value in shown if value is not None))
     url = f"{ports['url']}/cases/{segment}"
     async with tallies.get(url) as response:
         seen.tally = await response.json()
@@ -225,7 +231,7 @@ def text_of(reply: Any) -> str | None:
     return None if reply is None else reply.text
 
 
-@lru_cache(maxsize=None)
+@cache
 def outcomes(format_name: str) -> dict[str, list[str]]:
     """Run all cases of one format, once, and return each one's differences."""
     return asyncio.run(run_all(case for case in cases() if case[1].name == format_name))
@@ -262,6 +268,7 @@ def differences(fault: Fault, seen: Seen, fmt: Format, *, alone: bool) -> list[s
             check(not seen.tally[name], f"the server says {name}: {seen.tally[name]}")
     check(seen.seconds <= expect.seconds + CLOCK_SLACK, f"took {seen.seconds:.2f} s, not {expect.seconds}")
     check(seen.seconds >= expect.at_least - CLOCK_SLACK, f"took only {seen.seconds:.2f} s, not {expect.at_least}")
+    check(not seen.leaks, f"the key shows in {seen.leaks}")
     check(expect.events is None or seen.events >= expect.events, f"{seen.events} events, not {expect.events}")
     if alone:
         check(seen.block_ms <= expect.block_ms, f"the loop stood still for {seen.block_ms:.0f} ms")
@@ -333,9 +340,7 @@ def _error_differences(expect: Expect, seen: Seen) -> list[str]:
             found.append(f"{name} {getattr(error, name, None)}, not {wanted}")
     if expect.partial is not None and (text_of(error.snapshot) or "") != expect.partial:
         found.append(f"the snapshot's text is {text_of(error.snapshot)!r:.200}, not {expect.partial!r:.200}")
-    if expect.retry_after is not None and (
-        error.retry_after is None or abs(error.retry_after - expect.retry_after) > 1
-    ):
+    if expect.retry_after is not None and (error.retry_after is None or abs(error.retry_after - expect.retry_after) > 1):
         found.append(f"retry_after {error.retry_after}, not {expect.retry_after}")
     found.extend(f"{words!r} is not in {error}" for words in expect.message_has if words not in str(error))
     if expect.request_id is not None and error.request_id != expect.request_id:

@@ -47,10 +47,11 @@ def main(arguments: list[str]) -> int:
 
 def report(name: str, seconds: int, out: Path) -> bool:
     """Fuzz one target in another process; print and return whether it held."""
-    command = [sys.executable, "-m", "tests.fuzz", "--run", name, "--", str(seconds), str(out)]
     try:
-        # Its own output is decoded here: what fails may be printed as any bytes.
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=seconds + GRACE_SECONDS, check=False)  # noqa: S603
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+            command = [sys.executable, "-m", "tests.fuzz", "--run", name, "--", str(seconds), str(out.resolve()), folder]
+            # Decoded here: what fails may be printed as any bytes.
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=seconds + GRACE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         sys.stdout.write(f"{name}: did not end in time\n")
         return False
@@ -58,7 +59,8 @@ def report(name: str, seconds: int, out: Path) -> bool:
     if done.returncode == 0 and runs:
         sys.stdout.write(f"{name}: {max(runs):,} inputs in {seconds} s, none fails\n")
         return True
-    output = (done.stdout + done.stderr).decode("utf-8", "replace")
+    lines = (done.stdout + done.stderr).decode("utf-8", "replace").splitlines()
+    output = "\n".join(line for line in lines if not line.startswith("INFO: Instrumenting"))
     sys.stdout.write(f"{name}: failed with status {done.returncode}\n{output[-6000:]}\n")
     return False
 
@@ -71,8 +73,7 @@ def fuzz(name: str, rest: list[str]) -> None:
         sys.exit("fuzzing needs Atheris: pip install 'dgrid_async[fuzz]'")
     with atheris.instrument_imports(include=["dgrid_async"]):
         from tests.fuzz import targets
-    seconds, out = int(rest[0]), Path(rest[1])
-    folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    seconds, out, folder = int(rest[0]), Path(rest[1]), Path(rest[2])
     corpus = folder / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(targets.seeds(name)):
@@ -95,7 +96,7 @@ def fuzz(name: str, rest: list[str]) -> None:
 
 
 def _quoted(word: bytes) -> str:
-    return "".join(chr(byte) if chr(byte).isalnum() else f"\\x{byte:02x}" for byte in word)
+    return "".join(chr(byte) if byte < 128 and chr(byte).isalnum() else f"\\x{byte:02x}" for byte in word)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,19 @@ def seeds(target: str) -> list[bytes]:
 
 def words(target: str) -> list[bytes]:
     """Return pieces to build inputs from: the grammar's, and the short strings of the target's transcripts."""
-    found = {b"data: ", b"event: ", b"id: ", b"retry: ", b": ", b"\n\n", b"\r\n", b"[DONE]", b"\xef\xbb\xbf", b"null", b'{"error":'}
+    found = {
+        b"data: ",
+        b"event: ",
+        b"id: ",
+        b"retry: ",
+        b": ",
+        b"\n\n",
+        b"\r\n",
+        b"[DONE]",
+        b"\xef\xbb\xbf",
+        b"null",
+        b'{"error":',
+    }
     for seed in seeds(target):
-        found |= {word for word in seed.split(b'"')[1::2] if 1 < len(word) <= 40 and word.isascii()}  # noqa: PLR2004 -- words
+        found |= {word for word in seed.split(b'"')[1::2] if 1 < len(word) <= 40 and word.isascii()}
     return sorted(found)

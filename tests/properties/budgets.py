@@ -35,4 +35,5 @@ def _profile(examples: int) -> settings:
 
 def slow(test: Callable[..., None]) -> Callable[..., None]:
     """Mark a test as one that runs at length."""
-    return pytest.mark.slow(pytest.mark.timeout(240)(test))
+    marked: Callable[..., None] = pytest.mark.slow(pytest.mark.timeout(240)(test))
+    return marked

@@ -22,15 +22,15 @@ DEEP: Any = None
 for _ in range(200):
     DEEP = [DEEP]
 # Values that are hard on those who expect another.
-ODD = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63) - 1, 10**30, 1.5, 1e308, "", "x", "0", "error", "stop", "message", "\ud83d",
-    [], {}, [None], [[]], [{}], {"": None}, {"type": None}, {"type": 1}, {"type": []}, {"type": "text"}, {"index": "a"}, {"error": {}},
-    DEEP,
+ODD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63) - 1, 10**30, 1.5, 1e308, "", "x", "0", "error", "stop", "message",
+    "\ud83d", [], {}, [None], [[]], [{}], {"": None}, {"type": None}, {"type": 1}, {"type": []}, {"type": "text"},
+    {"index": "a"}, {"error": {}}, DEEP,
 )  # fmt: skip
 SNIPPETS = (
-    b"\n", b"\n\n", b"\r", b"\0", b"\xff", b"\xef\xbb\xbf", b"{", b"[", b"}", b'"', b"data: ", b"data: {}\n\n", b"data: null\n\n",
-    b"data: [DONE]\n\n", b"event: error\n", b"event: ping\n", b'{"error": "no"}\n', b"<html>", b": \n", b"id: \n", b"\\ud83d", b"NaN",
-    b"-", b"e9999", b'{"type": "error", "error": {"type": "overloaded_error"}}',
+    b"\n", b"\n\n", b"\r", b"\0", b"\xff", b"\xef\xbb\xbf", b"{", b"[", b"}", b'"', b"data: ", b"data: {}\n\n",
+    b"data: null\n\n", b"data: [DONE]\n\n", b"event: error\n", b"event: ping\n", b'{"error": "no"}\n', b"<html>", b": \n",
+    b"id: \n", b"\\ud83d", b"NaN", b"-", b"e9999", b'{"type": "error", "error": {"type": "overloaded_error"}}',
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +27,7 @@ ENDPOINTS: Mapping[str, Endpoint[Any, Any]] = {
 MAX_EVENT_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass
 class Head:
     """The head of an answer that went well."""
 
@@ -87,7 +88,7 @@ def read(api: str, chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     """Return the data cut at these places; none of the chunks is empty."""
     bounds = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
-    return [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False) if end > start]
+    return [data[start:end] for start, end in pairwise(bounds) if end > start]
 
 
 def without_nulls(value: Any) -> Any:
@@ -97,4 +98,3 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value
-

@@ -423,9 +423,7 @@ def generate_content(draw: Draw) -> Stream:
     if draw(st.booleans()):
         usage = {"promptTokenCount": 3, "candidatesTokenCount": 9, "totalTokenCount": 12}
         chunks.append({**shell, "usageMetadata": usage})
-    candidates = [
-        {**end, "content": {"role": "model", "parts": merged(parts)}} for end, parts in zip(ends, said, strict=True)
-    ]
+    candidates = [{**end, "content": {"role": "model", "parts": merged(parts)}} for end, parts in zip(ends, said, strict=True)]
     reply: Json = {**shell, "candidates": candidates}
     if usage:
         reply["usageMetadata"] = usage

@@ -39,7 +39,7 @@ def says_the_end(document: Document) -> bool:
     """Return whether an event says that the answer is whole, or comes behind that."""
     data = document.data
     named = document.name in {"message_delta", "message_stop", "response.completed"}
-    return named or "candidates" in data and "finishReason" in data["candidates"][0] or data.keys() == USAGE_ALONE
+    return named or ("candidates" in data and "finishReason" in data["candidates"][0]) or data.keys() == USAGE_ALONE
 
 
 def check_cut(stream: Stream) -> None:
@@ -69,8 +69,7 @@ def test_a_stream_cut_before_its_end_keeps_all_that_was_said(api: str, data: Any
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(1500)
+@long(300)
 @DRAWN
 def test_a_stream_comes_to_its_reply_at_length(api: str, data: Any) -> None:
     check_whole(data.draw(STREAMS[api]))
-

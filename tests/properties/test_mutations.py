@@ -90,7 +90,7 @@ def test_cut_at_any_byte(sample: Sample) -> None:
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(3000)
+@long(600)
 @DRAWN
 def test_bytes_at_length(api: str, data: Any) -> None:
     sample = data.draw(st.sampled_from([sample for sample in SAMPLES if sample.api == api]))
@@ -99,7 +99,7 @@ def test_bytes_at_length(api: str, data: Any) -> None:
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(3000)
+@long(600)
 @DRAWN
 def test_values_at_length(api: str, data: Any) -> None:
     sample = data.draw(st.sampled_from([sample for sample in SAMPLES if sample.api == api]))
@@ -108,7 +108,7 @@ def test_values_at_length(api: str, data: Any) -> None:
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(1000)
+@long(200)
 @DRAWN
 def test_generated_at_length(api: str, data: Any) -> None:
     check_documents(api, data.draw(STREAMS[api]).documents, data)

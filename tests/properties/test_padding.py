@@ -25,8 +25,8 @@ BETWEEN = (
     b": PING\n\n",
     b":\n\n",
     b": OPENROUTER PROCESSING\n",
-    b": {\"error\": \"in a comment\"}\n\n",
-    b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    b': {"error": "in a comment"}\n\n',
+    b'event: ping\ndata: {"type": "ping"}\n\n',
     b"event: ping\ndata:\n\n",
     b"event: ping\n\n",
     b"retry: 3000\n\n",
@@ -45,7 +45,7 @@ INSIDE = (b": PING\n", b"id: 9\n", b"retry: 10\n", b"unknown: field\n", b":\n")
 def padded(data: Any, documents: list[Document]) -> bytes:
     """Return the documents' bytes with padding drawn between and inside them."""
     between, inside = st.lists(st.sampled_from(BETWEEN), max_size=2), st.sampled_from((b"", b"", *INSIDE))
-    body = data.draw(st.sampled_from((b"", b"\xef\xbb\xbf")))
+    body: bytes = data.draw(st.sampled_from((b"", b"\xef\xbb\xbf")))
     for document in documents:
         lines = document.sse(space=data.draw(st.sampled_from((b" ", b"")))).removesuffix(b"\n").splitlines(keepends=True)
         body += b"".join([*data.draw(between), *(data.draw(inside) + line for line in lines), data.draw(inside), b"\n"])
@@ -75,7 +75,7 @@ def test_generated(api: str, data: Any) -> None:
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(800)
+@long(200)
 @DRAWN
 def test_generated_at_length(api: str, data: Any) -> None:
     check(api, data.draw(STREAMS[api]).documents, data)

@@ -69,15 +69,16 @@ def test_line_ends(api: str, end: bytes, data: Any) -> None:
 
 @slow
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_transcripts_at_every_place(sample: Sample) -> None:
+def test_transcripts_at_many_places(sample: Sample) -> None:
     whole = read(sample.api, [sample.data]).told()
-    for place in range(1, len(sample.data)):
+    # An odd step meets every kind of place of the repeated lines.
+    for place in range(1, len(sample.data), 1 + len(sample.data) // 400 // 2 * 2):
         assert read(sample.api, cut(sample.data, [place])).told() == whole, place
 
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(1000)
+@long(200)
 @DRAWN
 def test_generated_at_length(api: str, data: Any) -> None:
     stream = data.draw(STREAMS[api])

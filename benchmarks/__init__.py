@@ -1,0 +1,1 @@
+"""How fast the package is, measured beside bare aiohttp and the official SDKs: `python -m benchmarks`."""

@@ -1,0 +1,84 @@
+"""Merging events into the reply: whether four times the deltas take four times as long, and what a live tool call costs.
+
+The events are decoded beforehand. No I/O.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from benchmarks import corpus
+from benchmarks.arena import Arena
+from benchmarks.figures import Row
+from benchmarks.peers import SUBJECT, Peer
+
+__all__ = ["merge", "run", "stretch"]
+
+
+def _merged(peer: Peer, stream: corpus.Stream, *, live: bool) -> tuple[float, Any]:
+    decode_one = peer.decode(stream.format)
+    events = [decode_one(text) for text in stream.data]
+    began = time.process_time()
+    result = peer.accumulate(stream.format, events, live=live)
+    return time.process_time() - began, result
+
+
+def stretch(peer: Peer, *, format: str, deltas: int, live: bool) -> dict[str, float]:  # noqa: A002 -- the house's word
+    """Return what merging costs, and how many times as much four times the deltas do.
+
+    Args:
+        peer: Whose accumulator.
+        format: One of the peer's.
+        deltas: How many at first.
+        live: Of a tool call, with the reply so far looked at behind each; else of a text.
+    """
+    make = corpus.tool_stream if live else corpus.text_stream
+    short = min(_merged(peer, make(format, deltas), live=live)[0] for _ in range(3))
+    long = min(_merged(peer, make(format, 4 * deltas), live=live)[0] for _ in range(3))
+    return {"µs CPU an event": long / deltas / 4 * 1e6, "time for four times the deltas, in times": long / short}
+
+
+def merge(peer: Peer, *, format: str, pieces: int) -> dict[str, float]:  # noqa: A002
+    """Return what a tool call in so many pieces of 16 characters costs, looked at behind each, parsed."""
+    stream = corpus.tool_stream(format, pieces)
+    seconds, result = _merged(peer, stream, live=True)
+    if len(result["rows"]) < pieces // 8:
+        raise ValueError("the arguments did not come out whole")
+    return {"ms CPU": seconds * 1e3}
+
+
+def run(arena: Arena) -> list[Row]:
+    """Return the figures of all accumulators."""
+    rows: list[Row] = []
+    deltas = 250 if arena.quick else 4_000
+    for name in corpus.FORMATS:
+        peers = [SUBJECT]
+        rows += arena.compete(
+            "accumulators", f"{name}, text", peers, stretch, rounds=arena.rounds(5), format=name, deltas=deltas, live=False
+        )
+    for name in ("messages", "chat_completions"):
+        rows += arena.compete(
+            "accumulators",
+            f"{name}, live tool call",
+            [SUBJECT],
+            stretch,
+            rounds=arena.rounds(5),
+            format=name,
+            deltas=deltas // 4,
+            live=True,
+        )
+    pieces = 400 if arena.quick else 4_000
+    for name in ("messages", "chat_completions"):
+        peers = [peer for peer in arena.peers("accumulate", name) if peer in {SUBJECT, "openai", "anthropic"}]
+        rows += arena.compete(
+            "accumulators",
+            f"{name}, tool call of {pieces * 16 // 1000} KB in {pieces:,} pieces, parsed at each",
+            peers,
+            merge,
+            rounds=arena.rounds(3),
+            warm=False,
+            format=name,
+            pieces=pieces,
+        )
+    return rows

@@ -1,0 +1,49 @@
+"""Plain calls over kept connections: what one costs, and how many a second come back, at several numbers in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from benchmarks import corpus
+from benchmarks.arena import Arena
+from benchmarks.figures import Row
+from benchmarks.peers import RAW, Peer
+
+__all__ = ["call", "run"]
+
+
+async def call(peer: Peer, *, url: str, format: str, calls: int, in_flight: int) -> dict[str, float]:  # noqa: A002 -- the house's word
+    """Return what a call costs when so many are under way at any time."""
+    async with peer.client(url, in_flight + 10) as client:
+
+        async def some(number: int) -> None:
+            for _ in range(number):
+                await client.plain(format)
+
+        await asyncio.gather(*(some(1) for _ in range(in_flight)))
+        began, wall = time.process_time(), time.perf_counter()
+        await asyncio.gather(*(some(calls // in_flight) for _ in range(in_flight)))
+        seconds, wall = time.process_time() - began, time.perf_counter() - wall
+    made = calls // in_flight * in_flight
+    return {"µs CPU a call": seconds / made * 1e6, "calls/s": made / wall}
+
+
+def run(arena: Arena) -> list[Row]:
+    """Return the figures of all formats."""
+    rows: list[Row] = []
+    for name in corpus.FORMATS:
+        for in_flight, calls in ((1, 10), (16, 32)) if arena.quick else ((1, 150), (64, 640), (512, 1024)):
+            rows += arena.compete(
+                "request",
+                f"{name}, {in_flight} in flight",
+                arena.peers("plain", name, without=(RAW, "httpx_sse")),
+                call,
+                rounds=arena.rounds(5 if in_flight < 512 else 3),
+                warm=False,
+                url=f"{arena.url}/plain",
+                format=name,
+                calls=calls,
+                in_flight=in_flight,
+            )
+    return rows
