@@ -28,7 +28,7 @@ def decode(peer: Peer, *, format: str, events: int, tool: bool) -> dict[str, flo
 def run(arena: Arena) -> list[Row]:
     """Return the figures of all formats."""
     rows: list[Row] = []
-    events = 200 if arena.quick else 4_000
+    events = 200 if arena.quick else 2_000
     for name in corpus.FORMATS:
         for tool in (False, True):
             if tool and name == "generate_content":

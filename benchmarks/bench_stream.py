@@ -80,7 +80,7 @@ async def first(peer: Peer, *, url: str, format: str, calls: int) -> dict[str, f
     return {"ms to the first event": taken[len(taken) // 2] * 1e3}
 
 
-async def paced(peer: Peer, *, url: str, format: str, streams: int) -> dict[str, float]:  # noqa: A002
+async def paced(peer: Peer, *, url: str, format: str, streams: int, deltas: int) -> dict[str, float]:  # noqa: A002
     """Return how late events are, and what a stream takes, when so many run at the same time at an even pace.
 
     A stream that fails counts as lost. An event is late by the time from the server's write to the consumer's having its
@@ -90,7 +90,9 @@ async def paced(peer: Peer, *, url: str, format: str, streams: int) -> dict[str,
     late = array("d")
     spans: list[tuple[float, float]] = []
 
-    async with peer.client(url, streams + 10) as client:
+    async with peer.client(f"{url}/paced.4.{_RATE}", 10) as client:
+        await client.watch(format, len)
+    async with peer.client(f"{url}/paced.{deltas}.{_RATE}", streams + 10) as client:
 
         async def watch() -> None:
             begun = ended = 0.0
@@ -106,8 +108,6 @@ async def paced(peer: Peer, *, url: str, format: str, streams: int) -> dict[str,
             await client.watch(format, see)
             spans.append((begun, ended))
 
-        await watch()
-        del stamps[:], late[:], spans[:]
         before = peak = resident_bytes()
         tasks = []
         began, wall = time.process_time(), time.perf_counter()
@@ -157,7 +157,7 @@ def run(arena: Arena) -> list[Row]:
             rounds=arena.rounds(7),
             url=arena.url,
             format=name,
-            deltas=40 if arena.quick else 1_000,
+            deltas=40 if arena.quick else 500,
         )
     for name in corpus.FORMATS:
         rows += arena.compete(
@@ -170,7 +170,7 @@ def run(arena: Arena) -> list[Row]:
             format=name,
             calls=10 if arena.quick else 60,
         )
-    for number in (30,) if arena.quick else (1, 100, 1000):
+    for number, deltas in ((30, 24),) if arena.quick else ((1, 50), (100, 50), (1000, 100)):
         peers = [peer for peer in arena.peers("stream", "chat_completions") if peer in {FLOOR, SUBJECT, "openai"}]
         rows += arena.compete(
             "stream",
@@ -179,8 +179,9 @@ def run(arena: Arena) -> list[Row]:
             paced,
             rounds=arena.rounds(3),
             fresh=True,
-            url=f"{arena.url}/paced.{24 if arena.quick else 60 if number < 1000 else 100}.{_RATE}",
+            url=arena.url,
             format="chat_completions",
             streams=number,
+            deltas=deltas,
         )
     return rows

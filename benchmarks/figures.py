@@ -59,7 +59,7 @@ class Row:
 def ratio(over: Row, under: Row) -> Spread:
     """Return how many times the one is the other, round by round."""
     pairs = zip(over.rounds, under.rounds, strict=True)
-    return Spread.of([a / b if b else float("inf") for a, b in pairs])
+    return Spread.of([a / b if b else float("inf") if a else 1.0 for a, b in pairs])
 
 
 @attrs.frozen

@@ -230,7 +230,7 @@ class Body(Generic[Event, ReplyT]):
             self._take_slowly(payloads)
             return
         loads, decode, append = orjson.loads, self._decode, self.ready.append
-        for n, payload in enumerate(payloads):
+        for n, payload in enumerate(payloads):  # noqa: B007 -- where the slow way begins
             try:
                 value = loads(payload)  # type: ignore[arg-type]  # what it refuses goes the slow way
                 if "error" in value and value["error"]:  # noqa: RUF019 -- a call less per event

@@ -353,9 +353,7 @@ def document_block(media: Media, mime_type: str | None = None, *, title: str | N
         try:
             source = {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8-sig")}
         except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"the text {name or 'given'!r} is not UTF-8 (byte {error.start}): decode it first"
-            ) from error
+            raise ConfigError(f"the text {name or 'given'!r} is not UTF-8 (byte {error.start}): decode it first") from error
     block: dict[str, Any] = {"type": "document", "source": source}
     if title is not None:
         block["title"] = title

@@ -530,7 +530,7 @@ def _environment_proxy(url: str, environment: Mapping[str, str]) -> Secret | Non
         return None
     from urllib.request import (  # type: ignore[attr-defined]  # documented since 2.6, missing in the stubs
         getproxies_environment,
-        proxy_bypass_environment,
+        proxy_bypass_environment,  # pyright: ignore[reportAttributeAccessIssue]
     )
 
     parts = urlsplit(url)

@@ -60,9 +60,7 @@ def retryable(failure: DGridError) -> bool:
     return isinstance(failure, (APIConnectionError, StreamTruncatedError))
 
 
-def delay(
-    retries: Retries, attempt: int, failure: DGridError, *, left: float | None = None, draw: float = 1.0
-) -> float | None:
+def delay(retries: Retries, attempt: int, failure: DGridError, *, left: float | None = None, draw: float = 1.0) -> float | None:
     """Return the seconds to wait before the next attempt, or None to give up and raise.
 
     Args:

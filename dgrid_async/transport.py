@@ -239,7 +239,7 @@ class Call:
                 break
             lease.release()  # a pause was asked for while this waited for the slot
         response: aiohttp.ClientResponse | None = None
-        url = request.url
+        url, status = request.url, 0
         try:
             for _ in range(_MAX_REDIRECTS + 1):
                 response = await lease.session.post(

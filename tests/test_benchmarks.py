@@ -223,6 +223,7 @@ def test_the_table_tells_aims_and_figures() -> None:
     assert "Not measured: openai (no such module)." in lines
 
 
+@pytest.mark.slow
 def test_the_chart_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     report.write(made_results(), tmp_path)

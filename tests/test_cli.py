@@ -153,9 +153,7 @@ async def test_chat_sends_media_as_the_format_has_it(gateway, run, tmp_path, api
     assert "You said: “What is it?”." in ended.out
     seen = [(types[kind], len(files[kind])) for kind in sent]
     named = ended.out.partition("You sent: ")[2]
-    assert [named.index(f"{size} bytes") for _, size in seen] == sorted(
-        named.index(f"{size} bytes") for _, size in seen
-    )
+    assert [named.index(f"{size} bytes") for _, size in seen] == sorted(named.index(f"{size} bytes") for _, size in seen)
     assert named.count("image/png, 136 bytes") == 2
     for kind, (type_, size) in zip(sent, seen, strict=True):
         assert f"{'audio/wav' if kind == 'audio' else type_}, {size} bytes" in named

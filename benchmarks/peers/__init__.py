@@ -41,7 +41,7 @@ class Client(Protocol):
             after: Called behind each event.
         """
 
-    async def watch(self, format: str, see: Callable[[str], None]) -> None:  # noqa: A002
+    async def watch(self, format: str, see: Callable[[str], object]) -> None:  # noqa: A002
         """Read one stream to its end and hand the text that each event adds to `see`, as soon as it is there."""
 
     async def plain(self, format: str) -> str:  # noqa: A002

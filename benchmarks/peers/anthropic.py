@@ -38,7 +38,7 @@ class _AnthropicClient:
                 after()
         return count
 
-    async def watch(self, format: str, see: Callable[[str], None]) -> None:  # noqa: A002
+    async def watch(self, format: str, see: Callable[[str], object]) -> None:  # noqa: A002
         """Hand each event's text on."""
         async for event in await self._client.messages.create(**parameters(format), stream=True):
             see(event.delta.text if event.type == "content_block_delta" else "")

@@ -58,7 +58,7 @@ class BareClient:
                             after()
         return count
 
-    async def watch(self, format: str, see: Callable[[str], None]) -> None:  # noqa: A002
+    async def watch(self, format: str, see: Callable[[str], object]) -> None:  # noqa: A002
         """Hand each event's text on."""
         loads = orjson.loads
         rest = b""

@@ -50,7 +50,7 @@ class _DGridClient:
                     after()
         return count
 
-    async def watch(self, format: str, see: Callable[[str], None]) -> None:  # noqa: A002
+    async def watch(self, format: str, see: Callable[[str], object]) -> None:  # noqa: A002
         """Hand each event's text on."""
         text_of = _endpoint(format).text_of
         async with self._method(format, streamed=True)(**parameters(format)) as stream:

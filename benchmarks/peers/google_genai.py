@@ -35,7 +35,7 @@ class _GenaiClient:
                 after()
         return count
 
-    async def watch(self, format: str, see: Callable[[str], None]) -> None:  # noqa: A002
+    async def watch(self, format: str, see: Callable[[str], object]) -> None:  # noqa: A002
         """Hand each event's text on."""
         async for chunk in await self._client.aio.models.generate_content_stream(**parameters(format)):
             see(chunk.text or "")

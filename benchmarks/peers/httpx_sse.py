@@ -43,7 +43,7 @@ class _HttpxClient:
                         after()
         return count
 
-    async def watch(self, format: str, see: Callable[[str], None]) -> None:  # noqa: A002
+    async def watch(self, format: str, see: Callable[[str], object]) -> None:  # noqa: A002
         """Hand each event's text on."""
         body = {**parameters(format), "stream": True}
         async with aconnect_sse(self._client, "POST", self._url + PATHS[format], json=body) as source:

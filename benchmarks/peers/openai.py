@@ -46,7 +46,7 @@ class _OpenAIClient:
                 after()
         return count
 
-    async def watch(self, format: str, see: Callable[[str], None]) -> None:  # noqa: A002
+    async def watch(self, format: str, see: Callable[[str], object]) -> None:  # noqa: A002
         """Hand each event's text on."""
         stream = await self._create(format)(**parameters(format), stream=True)
         if format == "chat_completions":

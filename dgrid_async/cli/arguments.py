@@ -66,9 +66,7 @@ def _epilog() -> str:
 
 
 def _command(commands: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=description, allow_abbrev=False
-    )
+    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
     return command
 
 
@@ -142,9 +140,7 @@ def _add_emulate(commands: Any) -> None:
 
 
 def _add_base_url(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--base-url", metavar="URL", help="the gateway's address (default: DGRID_BASE_URL, or the public one)"
-    )
+    command.add_argument("--base-url", metavar="URL", help="the gateway's address (default: DGRID_BASE_URL, or the public one)")
 
 
 # --------------------------------------------------------------------------------------------------------------- values

@@ -131,9 +131,7 @@ async def _answered(
         reply = await entry.create(client, params)
         first = monotonic() - began
         terminal.write(reply.text)
-    return attrs.evolve(
-        row, events=events, first=first, tokens=entry.tokens_of(reply.usage), finish=entry.finish_of(reply)
-    )
+    return attrs.evolve(row, events=events, first=first, tokens=entry.tokens_of(reply.usage), finish=entry.finish_of(reply))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

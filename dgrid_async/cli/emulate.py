@@ -56,9 +56,7 @@ async def _serve(arguments: argparse.Namespace, scripts: list[Script], greet: An
     except OSError as error:
         if listening:
             raise
-        raise ConfigError(
-            f"cannot listen on {arguments.host}, port {arguments.port}: {error.strerror or error}"
-        ) from error
+        raise ConfigError(f"cannot listen on {arguments.host}, port {arguments.port}: {error.strerror or error}") from error
     return Exit.OK
 
 

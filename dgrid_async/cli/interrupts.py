@@ -44,9 +44,7 @@ class Interrupts:
                     self._earlier[number] = signal.signal(number, self._take)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         while self._earlier:
             signal.signal(*self._earlier.popitem())
 

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return Exit.OK
         except OSError as error:
             terminal.abandon()
-            print(f"dgrid-async: {error}", file=sys.stderr)  # noqa: T201 -- the terminal's outputs may be what failed
+            print(f"dgrid-async: {error}", file=sys.stderr)
             return Exit.FAILED
     return code
 

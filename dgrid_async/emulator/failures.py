@@ -86,9 +86,7 @@ def claude(status: int, message: str | None, request_id: str) -> dict[str, Any]:
 
 def openai(status: int, message: str | None, param: str | None = None) -> dict[str, Any]:
     """Return an error in OpenAI's shape."""
-    kind, code = _OPENAI.get(
-        status, ("server_error", "server_error") if status >= _SERVER else ("invalid_request_error", None)
-    )
+    kind, code = _OPENAI.get(status, ("server_error", "server_error") if status >= _SERVER else ("invalid_request_error", None))
     return {"error": {"message": message or words(status), "type": kind, "param": param, "code": code}}
 
 

@@ -72,8 +72,7 @@ def reply(answer: Answer) -> dict[str, Any]:
     if text := _said(answer):
         content.append({"type": "text", "text": "".join(text)})
     content.extend(
-        {"type": "tool_use", "id": call.id("toolu_"), "name": call.name, "input": call.parsed()}
-        for call in answer.calls
+        {"type": "tool_use", "id": call.id("toolu_"), "name": call.name, "input": call.parsed()} for call in answer.calls
     )
     return _message(answer, content) | _stop(answer) | {"usage": _usage(answer, answer.usage.output)}
 
@@ -159,9 +158,7 @@ def _tool(body: Mapping[str, Any]) -> Tool | None:
     if choice.get("type") == "tool":
         tools = [tool for tool in tools if tool["name"] == choice.get("name")]
         if not tools:
-            raise Problem(
-                400, f"tool_choice.name: no tool {choice.get('name')!r} among tools", param="tool_choice.name"
-            )
+            raise Problem(400, f"tool_choice.name: no tool {choice.get('name')!r} among tools", param="tool_choice.name")
     elif choice.get("type") != "any":
         return None
     elif not tools:

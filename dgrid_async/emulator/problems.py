@@ -43,9 +43,7 @@ class Problem(Exception):  # noqa: N818 - a refusal that is part of the protocol
 def _is(value: object, kind: type) -> bool:
     if kind is int:
         # JSON has one kind of number and Python counts True among the integers; vendors accept 16.0 and refuse true.
-        return (isinstance(value, int) and not isinstance(value, bool)) or (
-            isinstance(value, float) and value.is_integer()
-        )
+        return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, kind)

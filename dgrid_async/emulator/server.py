@@ -414,9 +414,7 @@ class _Exchange:
         del number
         return Sse(encode(self._shape.failure(status, message, request_id)))
 
-    async def _whole(
-        self, status: int, body: bytes, content_type: str, headers: Mapping[str, str]
-    ) -> web.StreamResponse:
+    async def _whole(self, status: int, body: bytes, content_type: str, headers: Mapping[str, str]) -> web.StreamResponse:
         response = web.Response(status=status, body=body, headers=self._headers(content_type, headers))
         await self._send_head(response)
         await response.write_eof()

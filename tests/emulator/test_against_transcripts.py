@@ -118,9 +118,7 @@ def test_messages_thinking(parse: Any) -> None:
     events = transcript("messages/thinking", parse)
     # The transcript has a block of redacted thoughts between the others; without it the two are alike.
     plain = [
-        (name, {**data, "index": 1} if data.get("index") == 2 else data)
-        for name, data in events
-        if data.get("index") != 1
+        (name, {**data, "index": 1} if data.get("index") == 2 else data) for name, data in events if data.get("index") != 1
     ]
     assert len(plain) == len(events) - 2
     assert skeletons(played(messages, claude_script(events), CLAUDE, parse)) == skeletons(plain)

@@ -171,8 +171,7 @@ def test_usage_chunk_only_when_asked_for() -> None:
 
 def test_text_then_calls() -> None:
     deltas = [
-        c["choices"][0]["delta"]
-        for c in chunks(answer(Script(text="Wait", tool_calls=(ToolCall("f", ("{", "}")),))))[:-1]
+        c["choices"][0]["delta"] for c in chunks(answer(Script(text="Wait", tool_calls=(ToolCall("f", ("{", "}")),))))[:-1]
     ]
     assert [sorted(delta) for delta in deltas] == [
         ["content", "refusal", "role"],

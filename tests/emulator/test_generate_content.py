@@ -140,8 +140,7 @@ def test_counts_run_up_to_the_total() -> None:
 
 def test_media_count_by_modality() -> None:
     blobs = [
-        {"inlineData": {"mimeType": kind, "data": DATA}}
-        for kind in ("image/png", "image/gif", "audio/wav", "application/pdf")
+        {"inlineData": {"mimeType": kind, "data": DATA}} for kind in ("image/png", "image/gif", "audio/wav", "application/pdf")
     ]
     reply = generate_content.reply(answer(Script(), {"contents": [{"parts": [{"text": "two words"}, *blobs]}]}))
     usage = reply["usageMetadata"]

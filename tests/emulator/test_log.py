@@ -10,9 +10,7 @@ from dgrid_async.emulator import Log, Received
 
 
 def received(number: int) -> Received:
-    return Received(
-        number=number, connection=1, method="POST", path="/", query={}, headers={"Authorization": "k3y"}, at=0.0
-    )
+    return Received(number=number, connection=1, method="POST", path="/", query={}, headers={"Authorization": "k3y"}, at=0.0)
 
 
 async def test_wait_returns_the_newest_once_there_are_enough() -> None:

@@ -130,16 +130,11 @@ def test_demands() -> None:
     assert messages.read(body(thinking={"type": "adaptive"}), HEADERS).reasoning
     assert not messages.read(body(thinking={"type": "disabled"}), HEADERS).reasoning
     schema = {"type": "object"}
-    assert (
-        messages.read(body(output_config={"format": {"type": "json_schema", "schema": schema}}), HEADERS).schema
-        == schema
-    )
+    assert messages.read(body(output_config={"format": {"type": "json_schema", "schema": schema}}), HEADERS).schema == schema
 
 
 def test_reply() -> None:
-    script = Script(
-        text="Yes", reasoning="Hm", tool_calls=(ToolCall("f", {"a": 1}, id="toolu_x"),), usage=Usage(9, 5, 2, 4)
-    )
+    script = Script(text="Yes", reasoning="Hm", tool_calls=(ToolCall("f", {"a": 1}, id="toolu_x"),), usage=Usage(9, 5, 2, 4))
     reply = messages.reply(answer(script))
     assert [block["type"] for block in reply["content"]] == ["thinking", "text", "tool_use"]
     assert reply["content"][2] == {"type": "tool_use", "id": "toolu_x", "name": "f", "input": {"a": 1}}
@@ -172,8 +167,7 @@ def test_stop_reasons(script: Script, reason: str) -> None:
 
 def test_several_calls_one_without_arguments() -> None:
     stream = b"".join(
-        event.data
-        for event in messages.stream(answer(Script(tool_calls=(ToolCall("f", ""), ToolCall("g", ("{", "}"))))))
+        event.data for event in messages.stream(answer(Script(tool_calls=(ToolCall("f", ""), ToolCall("g", ("{", "}"))))))
     )
     assert stream.count(b"content_block_start\n") == 2
     assert stream.count(b'"partial_json":""') == 2

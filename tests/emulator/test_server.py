@@ -87,14 +87,10 @@ async def test_models(session: aiohttp.ClientSession) -> None:
     async with session.get("/v1/models") as response:
         body = await response.json()
     assert (body["object"], body["success"]) == ("list", True)
-    assert all(
-        {"id", "object", "created", "owned_by", "supported_endpoint_types"} == set(model) for model in body["data"]
-    )
+    assert all({"id", "object", "created", "owned_by", "supported_endpoint_types"} == set(model) for model in body["data"])
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/models/google/gem-1.5", "/v1/models/google%2Fgem-1.5", "/v1beta/models/google/gem-1.5"]
-)
+@pytest.mark.parametrize("path", ["/v1/models/google/gem-1.5", "/v1/models/google%2Fgem-1.5", "/v1beta/models/google/gem-1.5"])
 async def test_model_ids_in_paths(session: aiohttp.ClientSession, path: str) -> None:
     async with session.post(f"{path}:generateContent", json={}) as response:
         assert (await response.json())["modelVersion"] == "google/gem-1.5"
@@ -465,9 +461,7 @@ async def test_error_event(emulator: Emulator, post: Any, shape: Any, parse: Any
             assert (name, data["error"]["code"], data["error"]["status"]) == (None, 429, "RESOURCE_EXHAUSTED")
 
 
-async def test_error_event_on_gemini_before_its_last_chunk(
-    emulator: Emulator, post: Any, shapes: Any, parse: Any
-) -> None:
+async def test_error_event_on_gemini_before_its_last_chunk(emulator: Emulator, post: Any, shapes: Any, parse: Any) -> None:
     emulator.script = Script(text=("a", "b"), fault=ErrorEvent(status=503))
     _, _, body = await post(shapes["generate_content"], stream=True)
     assert body.endswith(b"}\r\n\r\n")

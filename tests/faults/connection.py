@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         """Let the client read what was sent, so that a cut cannot take it back."""
         await self.pause(0.05)
 
-    async def head(  # noqa: PLR0913 - each is one field of an HTTP head
+    async def head(
         self,
         status: int = 200,
         headers: Iterable[tuple[str, str]] = (),

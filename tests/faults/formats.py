@@ -173,8 +173,7 @@ class Messages(Format):
         return Script(
             opening=(self._start(), self.event("content_block_start", index=0, content_block=block)),
             deltas=tuple(
-                self.event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
-                for piece in pieces
+                self.event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces
             ),
             closing=(self.event("content_block_stop", index=0), ending),
             terminal=(stop,),
@@ -378,9 +377,7 @@ class Responses(Format):
                     self.event("response.output_item.added", output_index=0, item=shell),
                     added,
                 ),
-                deltas=tuple(
-                    self.event("response.output_text.delta", **place, delta=piece, logprobs=[]) for piece in pieces
-                ),
+                deltas=tuple(self.event("response.output_text.delta", **place, delta=piece, logprobs=[]) for piece in pieces),
                 closing=(
                     self.event("response.output_text.done", **place, text=text, logprobs=[]),
                     self.event("response.content_part.done", **place, part=done),
@@ -409,9 +406,7 @@ class Responses(Format):
                     *self._opening(),
                     self.event("response.output_item.added", output_index=0, item=shell),
                 ),
-                deltas=tuple(
-                    self.event("response.function_call_arguments.delta", **place, delta=piece) for piece in arguments
-                ),
+                deltas=tuple(self.event("response.function_call_arguments.delta", **place, delta=piece) for piece in arguments),
                 closing=(
                     self.event("response.function_call_arguments.done", **place, arguments=whole),
                     self.event("response.output_item.done", output_index=0, item=done),

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 import dgrid_async
 from dgrid_async import AsyncDGrid, Limits, Retries, Timeouts
-from tests.faults.catalogue import cases
+from tests.faults.catalogue import FAULTS, cases
 from tests.faults.fault import Expect, Fault, Mode
 from tests.faults.formats import Format
 from tests.faults.secrets import leaks_of
@@ -232,14 +233,31 @@ def text_of(reply: Any) -> str | None:
 
 
 @cache
-def outcomes(format_name: str) -> dict[str, list[str]]:
-    """Run all cases of one format, once, and return each one's differences."""
-    return asyncio.run(run_all(case for case in cases() if case[1].name == format_name))
+def quick() -> frozenset[str]:
+    """Return the names of the cases of the default run: each fault once, in one of its formats and modes after another."""
+    chosen = []
+    for n, fault in enumerate(FAULTS):
+        runs = list(fault.runs())
+        chosen.append(case_id(fault, *runs[n % len(runs)]))
+    return frozenset(chosen)
 
 
-def ids(format_name: str) -> list[str]:
-    """Return the names of one format's cases."""
-    return [case_id(*case) for case in cases() if case[1].name == format_name]
+@cache
+def outcomes(format_name: str, *, slow: bool) -> dict[str, list[str]]:
+    """Run the slow or the quick cases of one format, once, and return each one's differences."""
+    chosen = (case for case in cases() if case[1].name == format_name and (case_id(*case) not in quick()) is slow)
+    return asyncio.run(run_all(chosen))
+
+
+def marked(format_name: str) -> list[Any]:
+    """Return the names of one format's cases as parameters; what is not of the default run is marked slow."""
+    names = [case_id(*case) for case in cases() if case[1].name == format_name]
+    return [pytest.param(name, marks=() if name in quick() else pytest.mark.slow) for name in names]
+
+
+def check(format_name: str, case: str) -> None:
+    """Fail unless what became of a case is what was expected."""
+    assert outcomes(format_name, slow=case not in quick())[case] == []
 
 
 def differences(fault: Fault, seen: Seen, fmt: Format, *, alone: bool) -> list[str]:

@@ -157,7 +157,7 @@ class FaultServer:
 
     def _socket(self) -> socket.socket:
         sock = socket.socket()
-        sock.setblocking(False)  # noqa: FBT003 - the call has no keyword
+        sock.setblocking(False)
         self._sockets.append(sock)
         return sock
 

@@ -24,6 +24,8 @@ from tests.faults.__main__ import markdown
 from tests.faults.connection import Connection, Request
 from tests.faults.formats import ALL, FORMATS, OUTPUT_TOKENS, PIECES, TEXT, TOOL_ARGUMENTS, Format
 
+pytestmark = pytest.mark.slow
+
 KEY = "Bearer sk-fault"
 ROOT = Path(__file__).parents[2]
 KEPT_BYTES = 3_000_000
@@ -57,7 +59,7 @@ class Body:
         del self._buffer[:size]
         return data
 
-    def _step(self) -> bool:  # noqa: PLR0911 - one return for each state
+    def _step(self) -> bool:
         if self.state == "data":
             piece = self._take(self._left)
             self._left -= len(piece)
@@ -182,7 +184,7 @@ async def server() -> AsyncIterator[FaultServer]:
 async def until(found: Callable[[], bool]) -> None:
     """Wait for what another task is about to do."""
     async with asyncio.timeout(5.0):
-        while not found():  # noqa: ASYNC110 - what is waited for is a count, which no event announces
+        while not found():
             await asyncio.sleep(0.005)
 
 
@@ -214,9 +216,7 @@ async def test_the_wire_shows_what_the_fault_claims(server: FaultServer, fault: 
 
 @pytest.mark.parametrize("name", [fault.name for fault in FAULTS if fault.warmup])
 @pytest.mark.parametrize("mode", ["stream", "plain"])
-async def test_a_warm_fault_answers_first_and_heals_on_a_fresh_connection(
-    server: FaultServer, name: str, mode: str
-) -> None:
+async def test_a_warm_fault_answers_first_and_heals_on_a_fresh_connection(server: FaultServer, name: str, mode: str) -> None:
     """The warm-up is answered; what follows is answered too, over a new connection at the latest."""
     fault = BY_NAME[name]
 
@@ -467,9 +467,7 @@ async def test_bombs_are_small_and_unfold_to_100_mb(server: FaultServer, name: s
     assert last.endswith((b"}", b"\n\n"))
 
 
-@pytest.mark.parametrize(
-    ("name", "wbits"), [("gzip", 31), ("deflate-zlib", 15), ("deflate-raw", -15), ("gzip-flushed", 31)]
-)
+@pytest.mark.parametrize(("name", "wbits"), [("gzip", 31), ("deflate-zlib", 15), ("deflate-raw", -15), ("gzip-flushed", 31)])
 async def test_compressed_answers_hold_the_answer(server: FaultServer, name: str, wbits: int) -> None:
     """Unfolded, they are the good stream."""
     fmt = FORMATS["messages"]

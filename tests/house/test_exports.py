@@ -8,7 +8,10 @@ import pytest
 
 import dgrid_async
 
-PUBLIC = ["dgrid_async", *(f"dgrid_async.apis.{name}" for name in ("messages", "chat_completions", "responses", "generate_content"))]
+PUBLIC = [
+    "dgrid_async",
+    *(f"dgrid_async.apis.{name}" for name in ("messages", "chat_completions", "responses", "generate_content")),
+]
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -23,8 +26,23 @@ def test_all_is_whole_and_sorted(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("messages", ["Message", "MessageStart", "ContentBlockDelta", "TextBlock", "ToolUseBlock", "Usage", "image_block", "document_block"]),
-        ("chat_completions", ["ChatCompletion", "ChatCompletionChunk", "CompletionUsage", "image_part", "input_audio", "file_part"]),
+        (
+            "messages",
+            [
+                "Message",
+                "MessageStart",
+                "ContentBlockDelta",
+                "TextBlock",
+                "ToolUseBlock",
+                "Usage",
+                "image_block",
+                "document_block",
+            ],
+        ),
+        (
+            "chat_completions",
+            ["ChatCompletion", "ChatCompletionChunk", "CompletionUsage", "image_part", "input_audio", "file_part"],
+        ),
         ("responses", ["Response", "OutputTextDelta", "ResponseCompleted", "input_image", "input_file"]),
         ("generate_content", ["GenerateContentResponse", "Candidate", "Content", "Part", "Blob"]),
     ],

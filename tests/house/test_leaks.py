@@ -13,6 +13,8 @@ import pytest
 from dgrid_async import AsyncDGrid, DGridError, Limits, Retries, Timeouts
 from tests.loopback import BODY, SSE, Exchange, Loopback, ask, client_of, good, loopback, open_stream, stream_text
 
+pytestmark = pytest.mark.slow
+
 FDS = Path("/proc/self/fd")
 CALLS = 200
 

@@ -18,6 +18,8 @@ from tests.properties.reading import ENDPOINTS, Outcome, cut, read
 from tests.properties.samples import SAMPLES, Sample
 from tests.properties.streams import STREAMS
 
+pytestmark = pytest.mark.slow
+
 APIS = sorted(STREAMS)
 DRAWN = given(data=st.data())
 REPLIES = {

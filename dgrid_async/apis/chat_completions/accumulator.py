@@ -89,11 +89,7 @@ class ChatCompletionAccumulator:
         if wire is None:  # the caller made it
             self.add(structure(event.to_dict(), ChatCompletionChunk))
             return
-        if (
-            [*wire] != self._routine
-            or event.system_fingerprint != self._fingerprint
-            or event.service_tier != self._tier
-        ):
+        if [*wire] != self._routine or event.system_fingerprint != self._fingerprint or event.service_tier != self._tier:
             self._take_head(event, wire)
         if event.usage is not None:
             self._usage = event.usage

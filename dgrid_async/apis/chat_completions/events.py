@@ -214,9 +214,7 @@ def _replay_choices(choices: Any) -> Any:
     # What is no list of objects is left for the structuring to complain of.
     if not isinstance(choices, list):
         return choices
-    return [
-        _replay_choice(place, choice) if isinstance(choice, dict) else choice for place, choice in enumerate(choices)
-    ]
+    return [_replay_choice(place, choice) if isinstance(choice, dict) else choice for place, choice in enumerate(choices)]
 
 
 def _replay_choice(place: int, choice: dict[str, Any]) -> dict[str, Any]:
@@ -224,8 +222,7 @@ def _replay_choice(place: int, choice: dict[str, Any]) -> dict[str, Any]:
     delta = choice.get("message", choice.get("delta"))
     if isinstance(delta, dict) and isinstance(delta.get("tool_calls"), list):
         calls = [
-            {"index": number, **call} if isinstance(call, dict) else call
-            for number, call in enumerate(delta["tool_calls"])
+            {"index": number, **call} if isinstance(call, dict) else call for number, call in enumerate(delta["tool_calls"])
         ]
         delta = {**delta, "tool_calls": calls}
     return {"index": place, **rest, "delta": delta}

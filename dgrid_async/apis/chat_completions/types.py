@@ -118,9 +118,7 @@ class UnknownToolCall(Unknown):
     """A tool call of a kind that this version does not know."""
 
 
-ChatCompletionMessageToolCall = (
-    ChatCompletionMessageFunctionToolCall | ChatCompletionMessageCustomToolCall | UnknownToolCall
-)
+ChatCompletionMessageToolCall = ChatCompletionMessageFunctionToolCall | ChatCompletionMessageCustomToolCall | UnknownToolCall
 
 
 # ------------------------------------------------------------------------------------------------------------- message

@@ -107,9 +107,7 @@ def _get(params: Mapping[str, Any], *names: str) -> Any:
 def _config_items(config: Any) -> Iterable[tuple[str, Any]]:
     """Return the fields of `config` that cross the wire; in it, as in Google's SDK, None is a field not set."""
     if not isinstance(config, Mapping):
-        raise ConfigError(
-            f"config of type {type(config).__name__}: give a dict, or this package's GenerateContentConfig"
-        )
+        raise ConfigError(f"config of type {type(config).__name__}: give a dict, or this package's GenerateContentConfig")
     items = []
     for name, value in config.items():
         snake = next((known for known in _SDK_ONLY if name in {known, _camel(known)}), None)

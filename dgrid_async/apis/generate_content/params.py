@@ -175,8 +175,7 @@ Contents = ContentItem | Sequence[ContentItem | Sequence[str | Part | PartDict |
 # ------------------------------------------------------------------------------------------------ how an answer is made
 
 MediaResolution = (
-    Literal["MEDIA_RESOLUTION_UNSPECIFIED", "MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH"]
-    | str
+    Literal["MEDIA_RESOLUTION_UNSPECIFIED", "MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH"] | str
 )
 ServiceTier = Literal["unspecified", "flex", "standard", "priority"] | str
 ThinkingLevel = Literal["THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"] | str

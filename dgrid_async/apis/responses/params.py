@@ -185,9 +185,7 @@ class FileSearchToolParam(TypedDict, total=False):
 class WebSearchToolParam(TypedDict, total=False):
     """Search on the web; `filters` holds `allowed_domains`."""
 
-    type: Required[
-        Literal["web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"]
-    ]
+    type: Required[Literal["web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"]]
     external_web_access: bool
     filters: Mapping[str, Any] | None
     search_content_types: Sequence[Literal["text", "image"]]

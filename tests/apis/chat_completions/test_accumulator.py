@@ -36,8 +36,7 @@ def payloads(name: str) -> list[dict[str, Any]]:
     """Return the JSON of a transcript's events, as far as `[DONE]`."""
     decoder = SSEDecoder()
     data = [
-        event.data
-        for event in [*decoder.feed((TRANSCRIPTS / f"chat_completions/{name}.sse").read_bytes()), *decoder.end()]
+        event.data for event in [*decoder.feed((TRANSCRIPTS / f"chat_completions/{name}.sse").read_bytes()), *decoder.end()]
     ]
     return [json.loads(text) for text in (data[: data.index("[DONE]")] if "[DONE]" in data else data)]
 
@@ -107,7 +106,7 @@ def piece(arguments: str | None = None, name: str | None = None, **more: Any) ->
 
 @pytest.mark.parametrize("name", [name for name, flags in INDEX.items() if not set(flags) - {"extra_fields"}])
 @pytest.mark.parametrize("live", [False, True])
-def test_transcript_makes_the_reply(name: str, live: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+def test_transcript_makes_the_reply(name: str, live: bool) -> None:
     accumulator = ChatCompletionAccumulator()
     for data in payloads(name):
         feed(accumulator, data)
@@ -307,7 +306,7 @@ def test_own_field_that_alone_changes_is_noticed(name: str) -> None:
     accumulator = ChatCompletionAccumulator()
     found = []
     for value in ("a", "a", "b", None, "c"):
-        found.append(getattr(feed(accumulator, chunk({"content": "x"}, **{name: value})).snapshot(), name))
+        found.append(getattr(feed(accumulator, chunk({"content": "x"}, **{name: value})).snapshot(), name))  # noqa: PERF401
     assert found == ["a", "a", "b", "b", "c"]
 
 
@@ -386,9 +385,7 @@ def test_choices_by_index_not_by_place() -> None:
 
 
 def test_choices_without_index_go_by_place() -> None:
-    reply = merge(
-        *[{"choices": [{"delta": {"content": one}}, {"delta": {"content": two}}]} for one, two in ("Aa", "Bb")]
-    )
+    reply = merge(*[{"choices": [{"delta": {"content": one}}, {"delta": {"content": two}}]} for one, two in ("Aa", "Bb")])
     assert [(choice.index, choice.message.content) for choice in reply.choices] == [(0, "AB"), (1, "ab")]
 
 
@@ -479,10 +476,7 @@ def test_reasoning_details_merge_by_index_and_type() -> None:
 
 
 def test_annotations_grow() -> None:
-    cited = [
-        {"type": "url_citation", "url_citation": {"url": u, "title": "t", "start_index": 0, "end_index": 1}}
-        for u in "ab"
-    ]
+    cited = [{"type": "url_citation", "url_citation": {"url": u, "title": "t", "start_index": 0, "end_index": 1}} for u in "ab"]
     made = message({"annotations": cited[:1]}, {"annotations": None}, {"annotations": [*cited[1:], {"type": "novel"}]})
     assert made["annotations"] == [*cited, {"type": "novel"}]
 
@@ -553,16 +547,14 @@ SOUND = bytes(range(256)) * 3
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 64, 1000])
 @pytest.mark.parametrize("live", [False, True])
-def test_sound_in_pieces_each_encoded_for_itself(size: int, live: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+def test_sound_in_pieces_each_encoded_for_itself(size: int, live: bool) -> None:
     pieces = [base64.b64encode(SOUND[i : i + size]).decode() for i in range(0, len(SOUND), size)]
     accumulator = feed(ChatCompletionAccumulator(), chunk({"audio": {"id": "a", "transcript": "H"}}))
     for data in pieces:
         feed(accumulator, chunk({"audio": {"data": data}}))
         if live:
             accumulator.snapshot()
-    feed(
-        accumulator, chunk({"audio": {"transcript": "i", "id": "a"}}), chunk({"audio": {"expires_at": 9, "data": None}})
-    )
+    feed(accumulator, chunk({"audio": {"transcript": "i", "id": "a"}}), chunk({"audio": {"expires_at": 9, "data": None}}))
     reply = accumulator.snapshot()
     assert reply is not None
     assert reply.message.audio is not None
@@ -578,7 +570,7 @@ def test_sound_in_pieces_each_encoded_for_itself(size: int, live: bool) -> None:
 @pytest.mark.parametrize("size", [1, 3, 7])
 @pytest.mark.parametrize("length", [256, 257, 258])
 @pytest.mark.parametrize("padded", [False, True])
-def test_sound_as_one_text_cut_anywhere(size: int, length: int, padded: bool) -> None:  # noqa: FBT001 -- as above
+def test_sound_as_one_text_cut_anywhere(size: int, length: int, padded: bool) -> None:
     text = base64.b64encode(SOUND[:length]).decode()
     text = text if padded else text.rstrip("=")
     made = message(*({"audio": {"data": text[i : i + size]}} for i in range(0, len(text), size)))
@@ -664,9 +656,7 @@ def test_audio_without_data() -> None:
             [(None, "f", "ab")],
             id="neither, and the name repeated",
         ),
-        pytest.param(
-            [[piece("a")], [piece("b", "f", id="1")]], [(None, "", "a"), ("1", "f", "b")], id="pieces before the id"
-        ),
+        pytest.param([[piece("a")], [piece("b", "f", id="1")]], [(None, "", "a"), ("1", "f", "b")], id="pieces before the id"),
         pytest.param(
             [[piece("a", "f", index=0, id="same")], [piece("b", "g", index=1, id="same")], [piece("c", index=1)]],
             [("same", "f", "a"), ("same", "g", "bc")],
@@ -700,9 +690,7 @@ def test_unknown_tool_call_is_kept() -> None:
         chunk({"tool_calls": [{"index": 0, "id": "1", "type": "telepathy", "telepathy": {"thought": "a"}}]}),
         chunk({"tool_calls": [{"index": 0, "telepathy": {"thought": "b"}}]}),
     )
-    assert reply.tool_calls == [
-        UnknownToolCall("telepathy", {"id": "1", "type": "telepathy", "telepathy": {"thought": "ab"}})
-    ]
+    assert reply.tool_calls == [UnknownToolCall("telepathy", {"id": "1", "type": "telepathy", "telepathy": {"thought": "ab"}})]
 
 
 @pytest.mark.parametrize("empty", [None, []])
@@ -715,11 +703,7 @@ def test_empty_tool_calls_take_nothing_back(empty: Any) -> None:
 
 
 SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-2, 3)
-    | st.floats()
-    | st.sampled_from(["", "a", "f", "stop", "e_error", "QQ=="])
+    st.none() | st.booleans() | st.integers(-2, 3) | st.floats() | st.sampled_from(["", "a", "f", "stop", "e_error", "QQ=="])
 )
 NAMES = sorted(
     {
@@ -797,10 +781,7 @@ def test_any_cut_makes_the_same_reply(text: str, cuts: list[int]) -> None:
     ends = sorted(min(cut, len(text)) for cut in cuts)
     pieces = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
     reply = merge(
-        *(
-            chunk({"content": part, "refusal": part, "tool_calls": [piece(part, "f", index=0, id="1")]})
-            for part in pieces
-        )
+        *(chunk({"content": part, "refusal": part, "tool_calls": [piece(part, "f", index=0, id="1")]}) for part in pieces)
     )
     assert (reply.text, reply.message.refusal) == (text, text)
     assert reply.tool_calls[0].to_dict()["function"] == {"name": "f", "arguments": text}
@@ -858,9 +839,7 @@ def test_chunks_stay_as_they_were() -> None:
 def test_chunk_made_by_hand() -> None:
     accumulator = ChatCompletionAccumulator()
     call = ChoiceDeltaToolCall(0, "1", type="function")
-    accumulator.add(
-        ChatCompletionChunk("c1", [ChunkChoice(0, ChoiceDelta("assistant", "Hi", tool_calls=[call]))], 1, "m")
-    )
+    accumulator.add(ChatCompletionChunk("c1", [ChunkChoice(0, ChoiceDelta("assistant", "Hi", tool_calls=[call]))], 1, "m"))
     accumulator.add(ChatCompletionChunk("c1", [ChunkChoice(0, finish_reason="stop")], 1, "m"))
     reply = accumulator.snapshot()
     assert reply is not None
@@ -930,7 +909,7 @@ def test_snapshot_costs_nothing_for_pieces_that_are_joined(kind: str) -> None:
 
 def test_snapshot_leaves_one_piece_behind() -> None:
     accumulator = feed(ChatCompletionAccumulator(), *(chunk({"content": letter}) for letter in "abcdef"))
-    state = accumulator._choices[0]  # noqa: SLF001 -- how many pieces are left shows nowhere else
+    state = accumulator._choices[0]
     assert state.content == ["a", "b", "c", "d", "e", "f"]
     accumulator.snapshot()
     assert state.content == ["abcdef"]

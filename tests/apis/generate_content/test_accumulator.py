@@ -327,9 +327,7 @@ def test_log_probabilities_grow() -> None:
         chosen = [{"token": token, "logProbability": total}]
         return {"chosenCandidates": chosen, "topCandidates": [{"candidates": chosen}], "logProbabilitySum": total}
 
-    merged = final(*[chunk(TEXT, logprobsResult=odds(token, -0.5)) for token in "aab"])["candidates"][0][
-        "logprobsResult"
-    ]
+    merged = final(*[chunk(TEXT, logprobsResult=odds(token, -0.5)) for token in "aab"])["candidates"][0]["logprobsResult"]
     assert [chosen["token"] for chosen in merged["chosenCandidates"]] == ["a", "a", "b"]
     assert len(merged["topCandidates"]) == 3
     assert merged["logProbabilitySum"] == -1.5
@@ -353,9 +351,7 @@ def test_events_made_by_hand_merge_too() -> None:
 
 def test_a_snapshot_shares_nothing_with_the_stream() -> None:
     args = {"list": [1]}
-    event = decode_event(
-        chunk({"functionCall": {"name": "f", "args": args}}, groundingMetadata={"webSearchQueries": ["q"]})
-    )
+    event = decode_event(chunk({"functionCall": {"name": "f", "args": args}}, groundingMetadata={"webSearchQueries": ["q"]}))
     assert event is not None
     accumulator = GenerateContentAccumulator()
     accumulator.add(event)

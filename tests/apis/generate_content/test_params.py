@@ -58,9 +58,7 @@ PLACES = {
     "RagRetrievalConfigHybridSearch": "tools.retrieval.vertex_rag_store.rag_retrieval_config.hybrid_search",
     "RagRetrievalConfigRanking": "tools.retrieval.vertex_rag_store.rag_retrieval_config.ranking",
     "RagRetrievalConfigRankingLlmRanker": "tools.retrieval.vertex_rag_store.rag_retrieval_config.ranking.llm_ranker",
-    "RagRetrievalConfigRankingRankService": (
-        "tools.retrieval.vertex_rag_store.rag_retrieval_config.ranking.rank_service"
-    ),
+    "RagRetrievalConfigRankingRankService": ("tools.retrieval.vertex_rag_store.rag_retrieval_config.ranking.rank_service"),
     "ReplicatedVoiceConfig": "speech_config.voice_config.replicated_voice_config",
     "Retrieval": "tools.retrieval",
     "RetrievalConfig": "tool_config.retrieval_config",

@@ -188,9 +188,7 @@ class TestReply:
         assert reply.usage is None
 
     def test_candidates_counted_from_one_are_read_too(self) -> None:
-        reply = structure(
-            {"candidates": [{"index": 1, "content": {"parts": [{"text": "x"}]}}]}, types.GenerateContentResponse
-        )
+        reply = structure({"candidates": [{"index": 1, "content": {"parts": [{"text": "x"}]}}]}, types.GenerateContentResponse)
         assert reply.text == "x"
 
 

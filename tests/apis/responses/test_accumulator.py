@@ -556,9 +556,7 @@ def test_failures_are_the_errors_own_json(last: dict[str, Any], failure: Any) ->
     assert response.text == "x"
 
 
-@pytest.mark.parametrize(
-    "last", [on("failed"), on("failed", response={"status": "failed", "error": None}), {"type": "error"}]
-)
+@pytest.mark.parametrize("last", [on("failed"), on("failed", response={"status": "failed", "error": None}), {"type": "error"}])
 def test_a_failure_that_says_nothing_is_one_still(last: dict[str, Any]) -> None:
     accumulator = merged(CREATED, last)
     assert accumulator.failure["message"]

@@ -155,9 +155,7 @@ def cut_by(size: int) -> Write:
 
 
 for _size in (1, 2, 3, 7, 1009):
-    written(
-        f"cut-by-{_size}", f"the stream in parts of {_size} bytes, also inside characters", cut_by(_size), pieces=WIDE
-    )
+    written(f"cut-by-{_size}", f"the stream in parts of {_size} bytes, also inside characters", cut_by(_size), pieces=WIDE)
 
 written(
     "unicode-line-separators",
@@ -182,8 +180,7 @@ written(
 def ascii_json(document: Document) -> str:
     """Return the document's JSON with nothing beyond ASCII in it."""
     return "".join(
-        char if ord(char) < 128 else "".join(f"\\u{unit:04x}" for unit in utf16(char))
-        for char in document.json().decode()
+        char if ord(char) < 128 else "".join(f"\\u{unit:04x}" for unit in utf16(char)) for char in document.json().decode()
     )
 
 

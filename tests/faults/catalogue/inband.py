@@ -43,14 +43,10 @@ GEMINI_CLASSES = {
 
 def saying(error: str, status: int | None, **fields: Any) -> Expect:
     """Return the expectation of that error after two pieces of text, with the server's words in it."""
-    return refused(
-        error, **{"status": status, "partial": PARTIAL, "message_has": (SAYING,), "options": THRICE, **fields}
-    )
+    return refused(error, **{"status": status, "partial": PARTIAL, "message_has": (SAYING,), "options": THRICE, **fields})
 
 
-def tail(  # noqa: PLR0913 - each is a part of one fault
-    name: str, line: str, noise: bytes, expect: Expect, formats: tuple[str, ...] = ALL, *, goes_on: bool = False
-) -> None:
+def tail(name: str, line: str, noise: bytes, expect: Expect, formats: tuple[str, ...] = ALL, *, goes_on: bool = False) -> None:
     """Add a fault that sends two pieces of text, then some bytes, and then ends, or goes on as if nothing were."""
 
     @chapter.add(name, line, expect, formats=formats, shows=(b"Hello", noise[:80]))
@@ -233,9 +229,7 @@ def raw_error(name: str, line: str, noise: bytes, error: str = "RateLimitError",
 
 
 raw_error("error-json", "an error as one line of JSON", json.dumps({"error": LIMITED}).encode() + b"\n")
-raw_error(
-    "error-json-unended", "an error as one line of JSON without a newline", json.dumps({"error": LIMITED}).encode()
-)
+raw_error("error-json-unended", "an error as one line of JSON without a newline", json.dumps({"error": LIMITED}).encode())
 raw_error(
     "error-json-pretty",
     "Google's error over several lines of JSON",

@@ -43,9 +43,7 @@ FOLLOWED = lenient(*REFUSALS, requests=(1, 2), text=TEXT)
 for _status in (301, 302, 303):
     same_host(_status, f"HTTP {_status} within the host; whoever turns the POST into a GET gets a decoy", FOLLOWED)
 for _status in (307, 308):
-    same_host(
-        _status, f"HTTP {_status} within the host, which keeps the method: to follow or to refuse are right", FOLLOWED
-    )
+    same_host(_status, f"HTTP {_status} within the host, which keeps the method: to follow or to refuse are right", FOLLOWED)
 
 
 def other_host(status: int) -> None:

@@ -119,7 +119,7 @@ async def retry_without_a_word(link: Connection, request: Request, fmt: Format, 
         await link.good(request, fmt)
 
 
-def waits(  # noqa: PLR0913 - each is a part of one fault
+def waits(
     name: str,
     line: str,
     headers: Headers,
@@ -327,9 +327,7 @@ async def retry_error_before_content(link: Connection, request: Request, fmt: Fo
     if attempt > 1:
         await link.good(request, fmt)
     else:
-        await link.stream(
-            [b": PING\n\n", Document(None, {"error": {"type": "rate_limit_error", "message": "x"}}).sse()]
-        )
+        await link.stream([b": PING\n\n", Document(None, {"error": {"type": "rate_limit_error", "message": "x"}}).sse()])
 
 
 @chapter.add(

@@ -385,9 +385,7 @@ replied(
     "a plain reply with tool arguments that are no JSON",
     {
         **CHAT.reply(),
-        "choices": [
-            {"index": 0, "message": {"content": None, "tool_calls": [RAGGED_CALL]}, "finish_reason": "tool_calls"}
-        ],
+        "choices": [{"index": 0, "message": {"content": None, "tool_calls": [RAGGED_CALL]}, "finish_reason": "tool_calls"}],
     },
     Expect(text="", tools=((TOOL_NAME, "".join(RAGGED)),)),
 )
@@ -399,9 +397,7 @@ START, BLOCK_START = CLAUDE.opening
 BLOCK_STOP, ENDING = CLAUDE.closing
 
 
-streamed(
-    MESSAGES, "unknown-event", "an event of a new type", mixed(CLAUDE, MESSAGES.event("message_mood", mood="calm"))
-)
+streamed(MESSAGES, "unknown-event", "an event of a new type", mixed(CLAUDE, MESSAGES.event("message_mood", mood="calm")))
 streamed(
     MESSAGES,
     "unknown-delta",
@@ -629,9 +625,7 @@ streamed(
         RESPONSES.event(
             "response.incomplete",
             sequence_number=99,
-            response=RESPONSES.response(
-                "incomplete", [RESPONSES.item()], incomplete_details={"reason": "max_output_tokens"}
-            ),
+            response=RESPONSES.response("incomplete", [RESPONSES.item()], incomplete_details={"reason": "max_output_tokens"}),
         ),
     ],
 )

@@ -59,9 +59,7 @@ def giant_event(name: str, line: str, size: int, expect: Expect) -> None:
 
 
 giant_event("event-1mb", "an event of 1 MB", MIB, Expect(memory_mb=32))
-giant_event(
-    "event-16mb", "an event of 16 MB, as inline images make them", 16 * MIB, Expect(memory_mb=160, seconds=10.0)
-)
+giant_event("event-16mb", "an event of 16 MB, as inline images make them", 16 * MIB, Expect(memory_mb=160, seconds=10.0))
 giant_event(
     "event-just-under-limit",
     "an event of 960 KB under a limit of 1 MB",

@@ -67,9 +67,7 @@ async def stall_after_headers(link: Connection, request: Request, _fmt: Format, 
     await link.stall()
 
 
-@chapter.add(
-    "stall-inside-reply", "half of a JSON reply, then nothing", late("first_event"), modes=("plain",), ends="open"
-)
+@chapter.add("stall-inside-reply", "half of a JSON reply, then nothing", late("first_event"), modes=("plain",), ends="open")
 async def stall_inside_reply(link: Connection, _request: Request, fmt: Format, _attempt: int) -> None:
     body = Document(None, fmt.reply()).json()
     await link.head(content_type="application/json", length=len(body))

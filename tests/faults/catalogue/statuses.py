@@ -55,9 +55,7 @@ for _entry in STATUSES:
     status_fault(*_entry)
 
 
-def body_fault(  # noqa: PLR0913, PLR0917 - each is a part of one answer
-    name: str, line: str, body: bytes, expect: Expect, status: int = 429, media: str | None = ""
-) -> None:
+def body_fault(name: str, line: str, body: bytes, expect: Expect, status: int = 429, media: str | None = "") -> None:
     """Add a fault that answers every request with one body; an empty `media` means JSON."""
     content_type = "application/json" if media == "" else media
 

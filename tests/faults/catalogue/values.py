@@ -92,9 +92,7 @@ text_fault("text-latin1", "a letter in Latin-1", (b"gr", b"\xfcn"), "gr\ufffdn")
 text_fault("text-overlong-utf8", "a slash in two bytes, which UTF-8 forbids", (b"a\xc0\xaf", b"b"), "a\ufffd\ufffdb")
 text_fault("text-nul", "an escaped NUL in the text", (b"a\\u0000", b"b"), "a\x00b")
 text_fault("text-like-done", "`[DONE]` as text", (b"[DONE]", b" data: [DONE]"), "[DONE] data: [DONE]")
-text_fault(
-    "text-like-sse", "escaped newlines and field names as text", (b"a\\n\\ndata: {", b"}\\n\\n"), "a\n\ndata: {}\n\n"
-)
+text_fault("text-like-sse", "escaped newlines and field names as text", (b"a\\n\\ndata: {", b"}\\n\\n"), "a\n\ndata: {}\n\n")
 text_fault(
     "text-like-error",
     "an error's JSON as text",
@@ -298,7 +296,5 @@ def envelope(name: str, line: str, bend: Callable[[str, Any], Any]) -> None:
 
 
 envelope("every-value-null", "objects whose every field is null", lambda _name, data: dict.fromkeys(data))
-envelope(
-    "every-value-list", "objects whose every field is an empty list", lambda _name, data: {key: [] for key in data}
-)
+envelope("every-value-list", "objects whose every field is an empty list", lambda _name, data: {key: [] for key in data})
 envelope("every-object-in-a-list", "objects wrapped in a list each", lambda _name, data: [data])

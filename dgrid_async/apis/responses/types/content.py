@@ -155,11 +155,7 @@ class UnknownAnnotation(Unknown):
 
 
 Annotation = (
-    AnnotationFileCitation
-    | AnnotationURLCitation
-    | AnnotationContainerFileCitation
-    | AnnotationFilePath
-    | UnknownAnnotation
+    AnnotationFileCitation | AnnotationURLCitation | AnnotationContainerFileCitation | AnnotationFilePath | UnknownAnnotation
 )
 
 

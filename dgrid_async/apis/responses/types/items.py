@@ -443,9 +443,7 @@ class ComputerAction(WireObject):
     scroll_x: int | None = None
     scroll_y: int | None = None
     text: str | None = None
-    type: Literal["click", "double_click", "drag", "keypress", "move", "screenshot", "scroll", "type", "wait"] = (
-        "screenshot"
-    )
+    type: Literal["click", "double_click", "drag", "keypress", "move", "screenshot", "scroll", "type", "wait"] = "screenshot"
 
 
 @wire_type

@@ -172,9 +172,7 @@ class WebSearchTool(WireObject):
     search_content_types: list[str] | None = None
     search_context_size: str | None = None
     user_location: UserLocation | None = None
-    type: Literal["web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"] = (
-        "web_search"
-    )
+    type: Literal["web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"] = "web_search"
 
 
 @wire_type
