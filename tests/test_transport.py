@@ -402,6 +402,7 @@ async def every_second_pauses(exchange: Exchange) -> None:
     await (good(exchange) if exchange.number % 2 == 0 else exchange.answer(429, b"{}", retry_after="0.002"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("kept", [False, True], ids=["new connection", "kept connection"])
 @pytest.mark.parametrize("play", [good, moved, in_pieces, every_second_fails, every_second_pauses, drop])

@@ -15,6 +15,8 @@ from tests.faults.catalogue import FAULTS
 from tests.faults.fault import Expect, Fault
 from tests.faults.server import FaultServer
 
+pytestmark = pytest.mark.slow
+
 GOOD = next(fault for fault in FAULTS if fault.name == "comments")
 CUT = next(fault for fault in FAULTS if fault.name == "empty-stream")
 

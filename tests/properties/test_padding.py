@@ -14,6 +14,8 @@ from tests.properties.reading import cut, read
 from tests.properties.samples import SAMPLES, Sample
 from tests.properties.streams import STREAMS
 
+pytestmark = pytest.mark.slow
+
 APIS = sorted(STREAMS)
 DRAWN = given(data=st.data())
 CONFORMING = [sample for sample in SAMPLES if sample.conforming]

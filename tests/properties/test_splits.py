@@ -13,6 +13,8 @@ from tests.properties.reading import cut, read
 from tests.properties.samples import SAMPLES, Sample
 from tests.properties.streams import STREAMS
 
+pytestmark = pytest.mark.slow
+
 APIS = sorted(STREAMS)
 DRAWN = given(data=st.data())
 # Line ends that the grammar allows, beside the one that the stream was written with.
