@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "dgrid_async"
+import dgrid_async
+
+PACKAGE = Path(dgrid_async.__file__).parent
 NAMES = sorted(
     ".".join(["dgrid_async", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import dgrid_async
+
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "dgrid_async"
+PACKAGE = Path(dgrid_async.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
