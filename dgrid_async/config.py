@@ -84,7 +84,7 @@ def _count_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any
 class Timeouts:
     """How long to wait for what, each in seconds; None is no limit.
 
-    The time in which the caller's own code holds an event is never counted.
+    The time in which the caller's own code holds an event counts towards `total` alone.
 
     Attributes:
         connect: Resolving, connecting and the TLS handshake of one attempt. 10 s: three lost SYN packets still pass.
