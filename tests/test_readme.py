@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -57,3 +58,10 @@ async def test_command_runs(command: str, emulator: Emulator) -> None:
     code, out, err = await run(emulator, "bash", "-c", command)
     assert code == 0, err
     assert out.strip()
+
+
+def test_what_the_clients_survive_is_what_was_counted() -> None:
+    clients = json.loads((ROOT / "benchmarks/results/faults.json").read_text())["clients"]
+    for name, found in clients.items():
+        count, of = found["survived"], found["of"]
+        assert f"| {name} {found['version']} | {count} ({100 * count / of:.0f} %) | {of} |" in README

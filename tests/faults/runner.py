@@ -203,6 +203,7 @@ async def beating(seen: Seen) -> AsyncIterator[None]:
     task = asyncio.get_running_loop().create_task(beat())
     try:
         yield
+        await asyncio.sleep(0.002)  # for the beat after the last work
     finally:
         task.cancel()
 

@@ -61,6 +61,13 @@ def giant_event(name: str, line: str, size: int, expect: Expect) -> None:
 giant_event("event-1mb", "an event of 1 MB", MIB, Expect(memory_mb=32))
 giant_event("event-16mb", "an event of 16 MB, as inline images make them", 16 * MIB, Expect(memory_mb=160, seconds=10.0))
 giant_event(
+    "event-100mb",
+    "an event of 100 MB under a limit above it: three times its size in memory is the most",
+    100 * MIB,
+    # A string of this size takes a machine with slow page faults 0.1 s to allocate, whoever does it.
+    Expect(options=bounded(128 * MIB), memory_mb=300, seconds=12.0, block_ms=250.0),
+)
+giant_event(
     "event-just-under-limit",
     "an event of 960 KB under a limit of 1 MB",
     960 * KIB,
