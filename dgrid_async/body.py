@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
@@ -229,10 +229,13 @@ class Body(Generic[Event, ReplyT]):
         if self._mender is not None:
             self._take_slowly(payloads)
             return
-        loads, decode, append = orjson.loads, self._decode, self.ready.append
+        loads: Callable[[Any], Any] = orjson.loads
+        if payloads and payloads[0].__class__ is memoryview:  # only the first can have come in more than one chunk
+            loads = codec.decode_large
+        decode, append = self._decode, self.ready.append
         for n, payload in enumerate(payloads):  # noqa: B007 -- where the slow way begins
             try:
-                value = loads(payload)  # type: ignore[arg-type]  # what it refuses goes the slow way
+                value = loads(payload)  # what it refuses goes the slow way
                 if "error" in value and value["error"]:  # noqa: RUF019 -- a call less per event
                     raise ValueError
                 event = decode(value)

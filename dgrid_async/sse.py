@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 
@@ -83,8 +84,9 @@ class SSEDecoder:
         self.max_event_bytes = max_event_bytes
         # The mutable state: the pieces of the unfinished event, their size, the size at which comments are thrown out
         # of them, the bytes that may yet be a byte order mark (None: past it), whether the last chunk ended in CR, the
-        # last event id, the stray text so far, and whether an event above the bound has been met.
-        self._pieces: list[bytes] = []
+        # last event id, the stray text so far, whether an event above the bound has been met, and what stood before the data
+        # of the last payload: the next one mostly begins with the same.
+        self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._tidy_at = _TIDY_BYTES if max_event_bytes is None else min(_TIDY_BYTES, max_event_bytes + 1)
         self._first_tidy = self._tidy_at
@@ -93,6 +95,7 @@ class SSEDecoder:
         self._id = ""
         self._stray = bytearray()
         self._overflow = False
+        self._lead = b"data: "
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Return the events that this chunk completes.
@@ -126,15 +129,12 @@ class SSEDecoder:
         if self._stray:
             return self._gathered(blocks) if blocks else []
         rest = iter(blocks)
+        lead = self._lead
         for block in rest:
-            start = 0
-            if block.startswith(b"data: "):
-                start = 6
-            elif block.startswith(b"event: ") and not block.startswith(_TELLING, 7):
-                start = block.find(b"\n") + 7
-                if not block.startswith(b"data: ", start - 6):
-                    start = 0
+            found = lead if block.startswith(lead) else _lead(block)
+            start = len(found)
             if start and block.find(b"\n", start) < 0:
+                lead = found
                 append(block[start:] if len(block) < _VIEW_BYTES else memoryview(block)[start:])
             elif block:
                 event = self._parse(self._split_stray(block))
@@ -142,6 +142,7 @@ class SSEDecoder:
                     append(event)
                 if self._stray:
                     items.extend(self._gathered(rest))
+        self._lead = lead
         return items
 
     def last_payloads(self) -> list[Payload]:
@@ -204,6 +205,7 @@ class SSEDecoder:
         if not chunk:
             return []
         pieces, size = self._pieces, self._size + len(chunk)
+        blocks: list[Any]  # of bytes; a large one is a bytearray
         if not pieces:
             blocks = chunk.split(b"\n\n")
         else:
@@ -213,13 +215,23 @@ class SSEDecoder:
                 end = chunk.find(b"\n\n")
                 rest = end + 2
             if end < 0:
-                pieces.append(chunk)
+                if size < _VIEW_BYTES:
+                    pieces.append(chunk)
+                elif isinstance(pieces[0], bytearray) and len(pieces) == 1:
+                    pieces[0] += chunk
+                else:  # thousands of small blocks, once freed, may stay with the process; one large one does not
+                    pieces[:] = [bytearray().join([*pieces, chunk])]
                 self._size = size
                 if size > self._tidy_at:
                     self._tidy()
                 return []
-            pieces.append(chunk[:end])
-            blocks = [b"".join(pieces), *chunk[rest:].split(b"\n\n")]
+            if isinstance(pieces[0], bytearray) and len(pieces) == 1:
+                pieces[0] += chunk[:end]
+                block: bytes | bytearray = pieces[0]
+            else:
+                pieces.append(chunk[:end])
+                block = b"".join(pieces)
+            blocks = [block, *chunk[rest:].split(b"\n\n")]
             pieces.clear()
         tail = blocks.pop()
         self._pieces = [tail] if tail else []
@@ -239,7 +251,7 @@ class SSEDecoder:
                 return blocks[:n]
         return blocks
 
-    def _exceeds(self, block: bytes) -> bool:
+    def _exceeds(self, block: bytes | bytearray) -> bool:
         """Return whether a block has a line above the bound, or is above it when its comments are left out."""
         limit = self.max_event_bytes
         if limit is None or len(block) <= limit:
@@ -251,23 +263,27 @@ class SSEDecoder:
     def _tidy(self) -> None:
         """Throw complete comment lines out of the unfinished event, and check its size.
 
-        What follows the last line end is left in its pieces: a large event is not copied over and over.
+        A piece is copied only where comments are: a large event is not copied over and over.
         """
-        pieces = self._pieces
-        split = next((n for n in range(len(pieces), 0, -1) if b"\n" in pieces[n - 1]), 0)
-        lines, newline, last = b"".join(pieces[:split]).rpartition(b"\n")
-        limit = self.max_event_bytes
-        overlong = False
-        if newline:
-            found = lines.split(b"\n")
+        pieces, limit = self._pieces, self.max_event_bytes
+        # The piece in which the unfinished line begins, where in it, and the size of the lines before it.
+        last = next((n for n in range(len(pieces) - 1, 0, -1) if b"\n" in pieces[n]), 0)
+        begin, complete, overlong = pieces[last].rfind(b"\n") + 1, 0, False
+        starts = (pieces[last][begin : begin + 1], *pieces[last + 1 :])
+        comment = next((part for part in starts if part), b"").startswith(b":")
+        if begin:
+            found = b"".join([*pieces[:last], pieces[last][: begin - 1]]).split(b"\n")
             overlong = limit is not None and max(map(len, found)) > limit
-            lines = b"\n".join([*(line for line in found if line and not line.startswith(b":")), b""])
-        self._pieces = [piece for piece in (lines, last, *pieces[split:]) if piece]
+            lines = [line for line in found if line and not line.startswith(b":")]
+            complete = sum(map(len, lines)) + len(lines)
+            if len(lines) < len(found):
+                lines.append(b"")
+                kept = (b"\n".join(lines), pieces[last][begin:], *pieces[last + 1 :])
+                self._pieces = [piece for piece in kept if piece]
         self._size = sum(map(len, self._pieces))
-        unfinished = self._size - len(lines)
-        comment = b"".join([last, *pieces[split : split + 1]]).startswith(b":")
+        unfinished = self._size - complete
         # The line end behind the last field is none of the event's.
-        counted = self._size if unfinished and not comment else len(lines) - 1
+        counted = self._size if unfinished and not comment else complete - 1
         if limit is not None and (overlong or max(counted, unfinished) > limit):
             self._overflow = True
             self._pieces = []
@@ -304,6 +320,15 @@ class SSEDecoder:
             f"one event of the stream is above {limit:,} bytes: raise Limits.max_event_bytes if that is expected",
             limit=limit,
         )
+
+
+def _lead(block: bytes) -> bytes:
+    """Return what stands before the data of an event whose type says nothing that the data does not; or nothing."""
+    if block.startswith(b"data: "):
+        return b"data: "
+    data = block.find(b"\n") + 1
+    plain = block.startswith(b"event: ") and not block.startswith(_TELLING, 7) and block.startswith(b"data: ", data)
+    return bytes(block[: data + 6]) if plain else b""
 
 
 def _is_complete(data: str) -> bool:

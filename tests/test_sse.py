@@ -500,3 +500,28 @@ def test_joining_is_linear_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None
     for _ in range(size // 10):
         decoder.feed(b"data: 123\n")
     assert 0 < joined < 4 * size
+
+
+@pytest.mark.parametrize("comment", [b"", b": still here\n"])
+@pytest.mark.parametrize("lead", [b"data: ", b"event: delta\ndata: "])
+@pytest.mark.parametrize("step", [8192, 700_000, 4_000_000])
+def test_a_large_event_in_any_chunks_is_its_data(lead: bytes, comment: bytes, step: int) -> None:
+    data = b"".join(b"%07d," % n for n in range(400_000))
+    body = b"data: 1\n\n" + comment + lead + data + b"\n\n" + b"data: 2\n\n"
+    decoder = SSEDecoder()
+    found = [payload for at in range(0, len(body), step) for payload in decoder.payloads(body[at : at + step])]
+    texts = [payload.data.encode() if isinstance(payload, ServerSentEvent) else bytes(payload) for payload in found]
+    assert texts == [b"1", data, b"2"]
+
+
+def test_a_large_event_is_not_copied_over_and_over() -> None:
+    chunk, count = b"x" * 8192, 4_000
+    decoder = SSEDecoder()
+    tracemalloc.start()
+    try:
+        for part in (b"event: delta\ndata: ", *[chunk] * count):
+            assert decoder.payloads(part) == []
+        assert len(decoder.payloads(b"\n\n")) == 1
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * count * len(chunk)
+    finally:
+        tracemalloc.stop()
