@@ -40,7 +40,10 @@ from dgrid_async.errors import (
 
 if TYPE_CHECKING:
     from dgrid_async.apis import chat_completions, generate_content, messages, responses
+    from dgrid_async.batch.limits import BatchLimits
+    from dgrid_async.batch.outcome import Outcome
     from dgrid_async.client import AsyncDGrid
+    from dgrid_async.request import Request
     from dgrid_async.stream import EventStream, TextStream
 
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "AsyncDGrid",
     "AuthenticationError",
     "BadRequestError",
+    "BatchLimits",
     "ClientClosedError",
     "ConfigError",
     "ConflictError",
@@ -60,10 +64,12 @@ __all__ = [
     "InternalServerError",
     "Limits",
     "NotFoundError",
+    "Outcome",
     "OverloadedError",
     "PermissionDeniedError",
     "PoolTimeoutError",
     "RateLimitError",
+    "Request",
     "RequestTooLargeError",
     "Retries",
     "ServiceUnavailableError",
@@ -81,7 +87,14 @@ __all__ = [
 ]
 
 _SLICES = frozenset({"chat_completions", "generate_content", "messages", "responses"})
-_HOMES = {"AsyncDGrid": "client", "EventStream": "stream", "TextStream": "stream"}
+_HOMES = {
+    "AsyncDGrid": "client",
+    "BatchLimits": "batch.limits",
+    "EventStream": "stream",
+    "Outcome": "batch.outcome",
+    "Request": "request",
+    "TextStream": "stream",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -33,6 +33,7 @@ from dgrid_async.config import (
 from dgrid_async.endpoint import Endpoint
 from dgrid_async.errors import ConfigError
 from dgrid_async.pool import Network, Pool, PoolStats
+from dgrid_async.request import Request as CallRequest
 from dgrid_async.stream import EventStream
 from dgrid_async.transport import Call, CoolDown, Request, warm_up
 
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from dgrid_async.apis.generate_content.params import GenerateParams
     from dgrid_async.apis.messages.params import CreateParams as MessagesParams
     from dgrid_async.apis.responses.params import CreateParams as ResponsesParams
+    from dgrid_async.batch.job import Batch
+    from dgrid_async.batch.limits import BatchLimits
+    from dgrid_async.batch.mapping import Each, Outcomes, Requests
 
     MessageStream: TypeAlias = EventStream[messages.Event, messages.Message]
     ChatStream: TypeAlias = EventStream[chat_completions.Event, chat_completions.ChatCompletion]
@@ -225,6 +229,50 @@ class AsyncDGrid:
         """Return the pool's numbers in the running loop: connections in use, calls waiting, the bound."""
         return self._pool.stats()
 
+    # ------------------------------------------------------------------------------------------------------- many calls
+
+    def map(
+        self,
+        requests: Requests,
+        *,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        limits: BatchLimits | None = None,
+        window: int | None = None,
+        each: Each | None = None,
+    ) -> Outcomes:
+        """Return the outcomes of many requests, some of them under way at a time: an async iterator of `Outcome`.
+
+        A call that fails is an outcome with an `error`. Leaving the loop cancels what is under way; `async with` waits for it.
+
+        Args:
+            requests: From `messages.request(...)` and its siblings: any iterable or async iterable, read lazily and never
+                further than the concurrency and the window ahead of the outcomes taken.
+            concurrency: Calls at one time, over that of `limits`; None for both finds out how many the gateway takes.
+            ordered: Give the outcomes in the order of the requests, not as they come.
+            limits: Requests and tokens a minute, and bounds of concurrency.
+            window: How many outcomes may wait to be taken; None is 128.
+            each: Called with the request and each event of a streamed one; awaited if it is a coroutine function. What it
+                raises ends the map.
+
+        Raises:
+            ConfigError: An option has no meaning.
+        """
+        from dgrid_async.batch.limits import BatchLimits
+        from dgrid_async.batch.mapping import fan_out, limiter_of, sender
+
+        own = _of(BatchLimits, "limits", limits)
+        if concurrency is not None:
+            own = attrs.evolve(own, concurrency=concurrency)
+        return fan_out(requests, sender(self, each=each), limiter=limiter_of(self, own), ordered=ordered, window=window)
+
+    @property
+    def batch(self) -> Batch:
+        """Batches from files, which can be stopped and resumed."""
+        from dgrid_async.batch.job import Batch
+
+        return Batch(self)
+
     # ------------------------------------------------------------------------------------------------------------ calls
 
     def call(self, endpoint: Endpoint[Any, Any], name: str, params: dict[str, Any], *, streamed: bool) -> Call:
@@ -237,19 +285,23 @@ class AsyncDGrid:
         for required in endpoint.required:
             if params.get(required) is None:
                 raise TypeError(f"{name}() is missing its required parameter {required!r}")
+        own = self._options
         options = {option: params.pop(option) for option in CALL_OPTIONS & params.keys()}
         try:
             target = endpoint.encode(params, streamed)
-            body = codec.encode({**target.body, **_mapping(options, "extra_body")})
-            query = urlencode({**target.query, **_mapping(options, "extra_query")}, doseq=True)
+            fields, query = target.body, target.query
+            if options:
+                fields = {**fields, **_mapping(options, "extra_body")}
+                query = {**query, **_mapping(options, "extra_query")}
+            body = codec.encode(fields)
+            address = own.base_url + target.path + ("?" + urlencode(query, doseq=True) if query else "")
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"{name}(): a parameter cannot be sent: {error}") from error
-        own = self._options
         return Call(
             self._pool,
             self._cool_down,
             Request(
-                url=own.base_url + target.path + ("?" + query if query else ""),
+                url=address,
                 body=body,
                 headers=self._headers(target.headers, options, streamed=streamed),
                 secret=own.secret,
@@ -270,6 +322,8 @@ class AsyncDGrid:
             **special,
             **self._options.headers,
         }
+        if not options:
+            return headers
         extra = _mapping(options, "extra_headers")
         given = {"idempotency-key": options.get("idempotency_key"), **extra}
         headers.update(normal_headers({name: value for name, value in given.items() if value is not None}))
@@ -300,6 +354,11 @@ class _Entry:
     def _stream(self, params: dict[str, Any]) -> EventStream[Any, Any]:
         endpoint = _endpoint(self._slice)
         return EventStream(endpoint, self._client.call(endpoint, self._stream_name, params, streamed=True))
+
+    def _request(self, params: dict[str, Any], custom_id: str | None, *, stream: bool) -> CallRequest:
+        request = CallRequest(self._slice, params, custom_id, stream)
+        self._client.call(_endpoint(self._slice), self._name, params, streamed=stream)  # for what it refuses
+        return request
 
 
 class Messages(_Entry):
@@ -334,6 +393,19 @@ class Messages(_Entry):
             TypeError: As `create`.
         """
         return self._stream(dict(params))
+
+    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[MessagesParams]) -> CallRequest:
+        """Return the call as a value, for `map`; checked, and not sent.
+
+        Args:
+            custom_id: Your own name for it, which its outcome carries.
+            stream: Send it as a stream; the reply is the same.
+
+        Raises:
+            TypeError: As `create`.
+            ConfigError: A value cannot be sent.
+        """
+        return self._request(dict(params), custom_id, stream=stream)
 
 
 class Chat:
@@ -380,6 +452,19 @@ class ChatCompletions(_Entry):
         """
         return self._stream(dict(params))
 
+    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[ChatParams]) -> CallRequest:
+        """Return the call as a value, for `map`; checked, and not sent.
+
+        Args:
+            custom_id: Your own name for it, which its outcome carries.
+            stream: Send it as a stream; the reply is the same.
+
+        Raises:
+            TypeError: As `create`.
+            ConfigError: A value cannot be sent.
+        """
+        return self._request(dict(params), custom_id, stream=stream)
+
 
 class Responses(_Entry):
     """OpenAI Responses.
@@ -414,6 +499,19 @@ class Responses(_Entry):
         """
         return self._stream(dict(params))
 
+    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[ResponsesParams]) -> CallRequest:
+        """Return the call as a value, for `map`; checked, and not sent.
+
+        Args:
+            custom_id: Your own name for it, which its outcome carries.
+            stream: Send it as a stream; the reply is the same.
+
+        Raises:
+            TypeError: As `create`.
+            ConfigError: A value cannot be sent.
+        """
+        return self._request(dict(params), custom_id, stream=stream)
+
 
 class Models(_Entry):
     """Gemini generateContent.
@@ -441,6 +539,19 @@ class Models(_Entry):
             TypeError: As `generate_content`.
         """
         return self._stream(dict(params))
+
+    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[GenerateParams]) -> CallRequest:
+        """Return the call as a value, for `map`; checked, and not sent.
+
+        Args:
+            custom_id: Your own name for it, which its outcome carries.
+            stream: Send it as a stream; the reply is the same.
+
+        Raises:
+            TypeError: As `generate_content`.
+            ConfigError: A value cannot be sent.
+        """
+        return self._request(dict(params), custom_id, stream=stream)
 
 
 @cache

@@ -770,3 +770,76 @@ async def test_warm_up_of_a_gateway_that_is_not_there_is_typed() -> None:
         with pytest.raises(APIConnectionError, match=r"127\.0\.0\.1"):
             await client.warm_up(2)
         assert client.stats().in_use == 0
+
+
+# ----------------------------------------------------------------------------------------------------- requests, many calls
+
+REQUESTS: dict[str, Call] = {
+    "messages": lambda client: client.messages.request,
+    "chat_completions": lambda client: client.chat.completions.request,
+    "responses": lambda client: client.responses.request,
+    "generate_content": lambda client: client.models.request,
+}
+
+
+@EVERY
+async def test_a_request_is_the_call_as_a_value(client, emulator, name) -> None:
+    create, stream, params, _ = CALLS[name]
+    request = REQUESTS[name](client)(**params, custom_id="mine", stream=True, extra_headers={"x-secret": "s3cret"})
+    assert (request.endpoint, request.custom_id, request.stream) == (name, "mine", True)
+    assert request.url == PATHS[name]
+    assert "s3cret" not in repr(request)
+    assert emulator.log.total == 0
+    await create(client)(**params)
+    assert emulator.log[0].body == request.body
+    (outcome,) = [each async for each in client.map([request])]
+    assert outcome.ok
+    assert sent(emulator)["x-secret"] == "s3cret"
+    async with stream(client)(**params) as opened:
+        await opened.final()
+    assert (emulator.log[1].path, emulator.log[1].body) == (emulator.log[2].path, emulator.log[2].body)
+
+
+@EVERY
+def test_a_request_refuses_what_a_call_refuses(name) -> None:
+    client = AsyncDGrid(KEY)
+    create, _, params, _ = CALLS[name]
+    with pytest.raises(TypeError) as of_request:
+        REQUESTS[name](client)(custom_id="x")
+    with pytest.raises(TypeError) as of_call:
+        create(client)().send(None)
+    assert str(of_request.value) == str(of_call.value)
+    for wrong in (
+        {"extra_body": {"x": object()}},
+        {"extra_headers": {"x": "a\nb"}},
+        {"timeouts": 5},
+        {"custom_id": 7},
+    ):
+        with pytest.raises(ConfigError):
+            REQUESTS[name](client)(**{**params, **wrong})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"concurrency": 0}, {"concurrency": "5"}, {"limits": Limits()}, {"limits": 5}, {"window": 0}, {"requests": 7}],
+)
+def test_a_map_refuses_an_option_without_a_meaning(options) -> None:
+    client = AsyncDGrid(KEY)
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        client.map(options.pop("requests", []), **options)
+
+
+async def test_a_map_takes_its_concurrency_and_its_limits(client, emulator) -> None:
+    from dgrid_async.batch import BatchLimits
+
+    emulator.script = Script(delay=0.02)
+    requests = [client.responses.request(model="m", input=str(n)) for n in range(12)]
+    assert len([each async for each in client.map(requests, concurrency=3, limits=BatchLimits(rpm=6000))]) == 12
+    assert emulator.peak_in_flight == 3
+    assert [each.index async for each in client.map(iter(requests), ordered=True, window=1)] == list(range(12))
+
+
+async def test_a_batch_belongs_to_its_client(client) -> None:
+    from dgrid_async.batch import Batch
+
+    assert isinstance(client.batch, Batch)

@@ -23,6 +23,8 @@ from dgrid_async import (
     messages,
     responses,
 )
+from dgrid_async.batch import BatchLimits, Outcome, Outcomes
+from dgrid_async.request import Request
 
 
 async def clients() -> None:
@@ -119,3 +121,26 @@ def errors(error: DGridError) -> None:
         assert_type(error.status, int)
         assert_type(error.retry_after, float | None)
     assert_type(error.attempts, tuple[DGridError, ...])
+
+
+async def many(client: AsyncDGrid, later: AsyncIterator[Request]) -> None:
+    one = client.chat.completions.request(model="m", messages=[{"role": "user", "content": "Hi"}], custom_id="1", stream=True)
+    assert_type(one, Request)
+    assert_type(one.body, dict[str, Any])
+    assert_type(Request.from_url("/v1/responses", {"model": "m"}), Request)
+    client.messages.request(model="m", max_tokens=5, messages=[], custom_id=5)  # type: ignore[arg-type]  # a string
+    client.responses.request(model=5)  # type: ignore[arg-type]  # a model is a name
+    client.models.request(model="m", contents="Hi")
+
+    async def each(request: Request, event: Any) -> None: ...
+
+    outcomes = client.map([one], concurrency=8, ordered=True, limits=BatchLimits(rpm=60, tpm=1e5), window=9, each=each)
+    assert_type(outcomes, Outcomes)
+    async with outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, Outcome)
+            assert_type(outcome.error, DGridError | None)
+            assert_type(outcome.attempts, int)
+    client.map(later, each=lambda request, event: None)
+    client.map(["Hi"])  # type: ignore[list-item]  # requests
+    client.map([one], limits=Limits())  # type: ignore[arg-type]  # a BatchLimits

@@ -1,0 +1,368 @@
+"""Many requests, some at a time: the engine that pulls them, sends them, and hands out what became of each.
+
+Rules
+1. A fixed set of tasks pulls from one iterator; there is no task, queue or lock per request.
+2. Nothing is pulled that is not about to be sent, but for those that wait for their turn: never more than the concurrency and
+   the window ahead of what was handed out.
+3. A call that fails is a value; anything else that goes wrong (the input, a callback) ends the map with that error.
+4. The tasks do not know the iterator: dropping it ends them.
+
+It knows nothing of files, and of limits only that it has to ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from dgrid_async.batch.limits import BatchLimits, Limiter, Turn
+from dgrid_async.batch.outcome import Outcome
+from dgrid_async.body import reply_of
+from dgrid_async.errors import ClientClosedError, ConfigError, DGridError
+from dgrid_async.request import Request, endpoint_named
+from dgrid_async.stream import EventStream
+
+if TYPE_CHECKING:
+    from dgrid_async.client import AsyncDGrid
+
+__all__ = ["Each", "Outcomes", "Requests", "Send", "fan_out", "limiter_of", "sender"]
+
+Requests: TypeAlias = Iterable[Request] | AsyncIterable[Request]
+Each: TypeAlias = Callable[[Request, Any], Awaitable[None] | None]
+Send: TypeAlias = Callable[[Request, Turn], Awaitable[Any]]
+
+# Outcomes that may wait to be taken, unless the caller says otherwise: enough that tasks are not woken for each one.
+_WINDOW = 128
+
+
+def fan_out(requests: Requests, send: Send, *, limiter: Limiter, ordered: bool = False, window: int | None = None) -> Outcomes:
+    """Return the outcomes of sending requests, some at a time; nothing is pulled before the first is asked for.
+
+    Args:
+        requests: Any iterable or async iterable; pulled from lazily, by one task at a time.
+        send: Coroutine function: makes the call and returns its reply, or raises a `DGridError`. It tells the turn that it
+            is given what happens between attempts; see `Turn`.
+        limiter: Who may begin when.
+        ordered: Hand out outcomes in the order of the requests, not as they come.
+        window: How many may wait to be handed out, beside those under way; None is 128.
+
+    Raises:
+        ConfigError: `requests` is no iterable, or `window` no number.
+    """
+    return Outcomes(_Fan(_source_of(requests), send, limiter, ordered=ordered, window=_checked(window)))
+
+
+def _checked(window: Any) -> int:
+    if window is None:
+        return _WINDOW
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise ConfigError(f"window={window!r}: give an integer of at least 1")
+    return window
+
+
+def _source_of(requests: Any) -> AsyncIterator[Any] | Iterator[Any]:
+    if isinstance(requests, AsyncIterable):
+        return aiter(requests)
+    if isinstance(requests, Iterable) and not isinstance(requests, (str, bytes)):
+        return iter(requests)
+    raise ConfigError(f"requests of type {type(requests).__name__}: give an iterable or an async iterable of requests")
+
+
+class Outcomes:
+    """What became of the requests of a map: an async iterator of `Outcome`.
+
+    Leaving the loop drops it, and dropping it cancels what is under way. Use it under `async with` to have that done by the
+    end of the block even where something else still holds it.
+
+    Raises from iterating:
+        Exception: What the iterable of requests or a callback raised, after the outcomes that were there before it; what
+            was under way has been cancelled.
+
+    Cancel: a cancelled read loses nothing; read on, or leave.
+    """
+
+    __slots__ = ("__weakref__", "_fan")
+
+    def __init__(self, fan: _Fan) -> None:
+        self._fan = fan
+
+    async def __aenter__(self) -> Self:
+        """Return the iterator."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Cancel what is under way and wait until it has ended."""
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        """Return the iterator itself."""
+        return self
+
+    async def __anext__(self) -> Outcome:
+        """Return the next outcome.
+
+        Raises:
+            StopAsyncIteration: There are no more requests.
+            Exception: As the class says.
+
+        Cancel: nothing is lost.
+        """
+        fan = self._fan
+        while True:
+            outcome = fan.take()
+            if outcome is not None:
+                return outcome
+            if fan.ended:
+                if fan.error is not None:
+                    raise fan.error
+                raise StopAsyncIteration
+            await fan.wait()
+
+    async def close(self) -> None:
+        """Cancel what is under way and wait until it has ended; the outcomes not taken yet are dropped. A second call is void.
+
+        Cancel: what is under way ends all the same.
+        """
+        fan = self._fan
+        fan.stop()
+        fan.drop()
+        if fan.tasks:
+            await asyncio.wait(tuple(fan.tasks))
+
+    def __del__(self) -> None:
+        fan: _Fan | None = getattr(self, "_fan", None)
+        if fan is not None and fan.tasks and fan.loop is not None:
+            # The collector may run in any thread; with the loop closed, the tasks are gone.
+            with suppress(RuntimeError):
+                fan.loop.call_soon_threadsafe(fan.stop)
+
+
+class _Fan:
+    """What the tasks of one map share; it does not know who reads it."""
+
+    def __init__(
+        self, source: AsyncIterator[Any] | Iterator[Any], send: Send, limiter: Limiter, *, ordered: bool, window: int
+    ) -> None:
+        self._source = source
+        self._send = send
+        self._limiter = limiter
+        self._ordered = ordered
+        self._window = window
+        # The mutable state: the tasks and their loop; how many requests were pulled, done, and handed out; the outcomes to be
+        # handed out, and in an ordered map those that are ahead of their turn; who waits for one, and which tasks wait for
+        # room or for the input; whether one is in the input now; whether that has ended, whether all is to end, and why.
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._pulled = self._done = self._handed = 0
+        self._ready: deque[Outcome] = deque()
+        self._early: dict[int, Outcome] = {}
+        self._due = 0
+        self._reader: asyncio.Future[None] | None = None
+        self._crowd: deque[asyncio.Future[None]] = deque()
+        self._pulling = False
+        self._exhausted = False
+        self._stopped = False
+        self.error: BaseException | None = None
+
+    # ------------------------------------------------------------------------------------------------------- the reader
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more can come."""
+        return self._over and not self.tasks
+
+    def take(self) -> Outcome | None:
+        """Return the next outcome, if there is one."""
+        if not self._ready:
+            return None
+        self._handed += 1
+        if self._crowd:
+            self._make_room()
+        return self._ready.popleft()
+
+    def drop(self) -> None:
+        """Forget the outcomes that were not taken."""
+        self._ready.clear()
+        self._early.clear()
+
+    async def wait(self) -> None:
+        """Wait until there may be an outcome, or an end."""
+        if self._reader is not None:
+            raise ConfigError("two tasks read one map at the same time: let one read and hand the outcomes on")
+        if self.loop is None:
+            self.loop = asyncio.get_running_loop()
+            self._start()
+        self._reader = self.loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def stop(self) -> None:
+        """Cancel all tasks, for good."""
+        self._stopped = True
+        for task in self.tasks:
+            task.cancel()
+
+    # -------------------------------------------------------------------------------------------------------- the tasks
+
+    def _start(self) -> None:
+        assert self.loop is not None  # noqa: S101 -- the reader that waits has set it
+        task = self.loop.create_task(self._work())
+        self.tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        error: BaseException | None
+        if task.cancelled():
+            error = ClientClosedError("a task of the map was cancelled, and not by the map")
+        else:
+            error = task.exception()
+        if error is not None and not self._stopped:
+            self.error = error
+            self.stop()
+        if not self.tasks:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    @property
+    def _over(self) -> bool:
+        return self._exhausted or self._stopped
+
+    @property
+    def _full(self) -> bool:
+        return self._pulled - self._handed >= self._limiter.limit + self._window
+
+    def _make_room(self) -> None:
+        """Let one task look whether it may pull."""
+        while self._crowd and not self._pulling:
+            waiter = self._crowd.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def _work(self) -> None:
+        source, limiter, send = self._source, self._limiter, self._send
+        while True:
+            while (self._pulling or self._full) and not self._over:
+                waiter = asyncio.get_running_loop().create_future()
+                self._crowd.append(waiter)
+                await waiter
+            if self._over:
+                break
+            request: Any  # whatever the caller has in there
+            if isinstance(source, AsyncIterator):
+                # No lock: its fairness would make each task wait a round of the loop for the next, where any will do.
+                self._pulling = True
+                try:
+                    request = await anext(source)
+                except StopAsyncIteration:
+                    break
+                finally:
+                    self._pulling = False
+                    self._make_room()
+            else:
+                try:
+                    request = next(source)
+                except StopIteration:
+                    break
+            if not isinstance(request, Request):
+                raise TypeError(f"a {type(request).__name__} among the requests: make them with client.messages.request(...)")
+            index = self._pulled
+            self._pulled += 1
+            turn = limiter.turn(request, self._grow)
+            if not limiter.enter_now(turn):
+                await limiter.enter(turn)
+            self._grow()
+            reply, error = None, None
+            began = monotonic()
+            try:
+                reply = await send(request, turn)
+            except DGridError as failure:
+                # Its frames would keep all that the call had in hand for as long as the outcome lives.
+                error = failure.with_traceback(None)
+            except BaseException:
+                limiter.leave(turn, None, sent=False)
+                raise
+            outcome = Outcome(index, request, reply, error, turn.attempts, monotonic() - began)
+            limiter.leave(turn, error, outcome.usage)
+            self._deliver(outcome)
+            del request, reply, error, outcome  # a task that waits must not keep them
+        self._exhausted = True
+        for waiter in self._crowd:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._crowd.clear()
+
+    def _grow(self) -> None:
+        """Start another task where one more call could begin and no task is about to pull one."""
+        if self._limiter.free and len(self.tasks) == self._pulled - self._done and not self._over:
+            self._start()
+
+    def _deliver(self, outcome: Outcome) -> None:
+        self._done += 1
+        if not self._ordered:
+            self._ready.append(outcome)
+        else:
+            self._early[outcome.index] = outcome
+            while (due := self._early.pop(self._due, None)) is not None:
+                self._ready.append(due)
+                self._due += 1
+        if self._reader is not None and self._ready:
+            self._wake()
+
+
+# ----------------------------------------------------------------------------------------------------------- the client
+
+
+def limiter_of(client: AsyncDGrid, limits: BatchLimits | None = None) -> Limiter:
+    """Return the limiter of a client's calls: it keeps to the client's connections and to the pauses that it was asked for."""
+    return Limiter(
+        BatchLimits() if limits is None else limits,
+        pause=client._cool_down.left,  # noqa: SLF001 -- the client's own other half
+        most=client._pool.limits.max_connections,  # noqa: SLF001
+    )
+
+
+def sender(client: AsyncDGrid, *, each: Each | None = None) -> Send:
+    """Return what sends a request over a client: retries, streams and the options of the request included.
+
+    Args:
+        client: The client.
+        each: Called with the request and each event of a streamed one; a coroutine function is awaited.
+    """
+
+    async def send(request: Request, turn: Turn) -> Any:
+        endpoint = endpoint_named(request.endpoint)
+        try:
+            call = client.call(endpoint, f"{request.endpoint} request", dict(request.params), streamed=request.stream)
+        except (TypeError, ConfigError) as error:
+            turn.attempts = 0
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(str(error)) from error
+        call.between = turn.between
+        if not request.stream:
+            return await call.send(partial(reply_of, endpoint))
+        async with EventStream(endpoint, call) as stream:
+            if each is not None:
+                async for event in stream:
+                    told = each(request, event)
+                    if inspect.isawaitable(told):
+                        await told
+            return await stream.final()
+
+    return send
