@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from benchmarks.figures import Row
 from benchmarks.peers import NAMES, MissingPeerError
+from benchmarks.worker import LOOPS
 
 __all__ = ["ROOT", "Arena", "JobError", "Worker"]
 
@@ -51,8 +52,8 @@ def _end(process: subprocess.Popen[str]) -> None:
 class Worker:
     """One competitor's process; to be waited for before it is given anything to do."""
 
-    def __init__(self, peer: str) -> None:
-        self._process = _start("benchmarks.worker", peer)
+    def __init__(self, peer: str, loop: str = LOOPS[0]) -> None:
+        self._process = _start("benchmarks.worker", peer, loop)
 
     def wait(self) -> None:
         """Wait until the peer is imported.
@@ -100,6 +101,7 @@ class Arena:
     Args:
         quick: Whether everything is to run once and small.
         names: The peers that take part.
+        loop: Whose event loop they run on; the server's is always asyncio's own.
 
     Attributes:
         url: The server's address.
@@ -109,9 +111,10 @@ class Arena:
         packages: Distributions whose versions belong to the figures.
     """
 
-    def __init__(self, *, quick: bool, names: Sequence[str] = NAMES) -> None:
+    def __init__(self, *, quick: bool, names: Sequence[str] = NAMES, loop: str = LOOPS[0]) -> None:
         self.quick = quick
         self._names = names
+        self._loop = loop
         self.skipped: dict[str, str] = {}
         self.failed: dict[str, str] = {}
         self.packages: set[str] = set()
@@ -121,7 +124,7 @@ class Arena:
         """Start the processes."""
         self._server = _start("benchmarks.server")
         self.url = f"http://127.0.0.1:{int(self._server.stdout.readline())}"  # type: ignore[union-attr]  # a pipe
-        self._workers = {name: Worker(name) for name in self._names}  # all at once: they import for seconds
+        self._workers = {name: Worker(name, self._loop) for name in self._names}  # all at once: they import for seconds
         for name, worker in list(self._workers.items()):
             try:
                 worker.wait()
@@ -178,7 +181,7 @@ class Arena:
         taking_part = list(peers)
         for number in range(0 if warm and not fresh else 1, rounds + 1):
             for peer in tuple(taking_part):
-                worker = Worker(peer) if fresh else self._workers[peer]
+                worker = Worker(peer, self._loop) if fresh else self._workers[peer]
                 try:
                     if fresh:
                         worker.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from array import array
 from typing import Any
@@ -62,22 +63,26 @@ async def read_raw(peer: Peer, *, url: str, format: str, streams: int, events: i
 
 
 async def first(peer: Peer, *, url: str, format: str, calls: int) -> dict[str, float]:  # noqa: A002
-    """Return the median time from a call to its first text, over a kept connection."""
-    taken: list[float] = []
+    """Return the median times from a call to its first event and to its first text, over a kept connection."""
+    events: list[float] = []
+    texts: list[float] = []
     async with peer.client(url, 10) as client:
         for number in range(calls + 3):
             began = time.perf_counter()
-            seen: list[float] = []
+            event = text_at = 0.0
 
-            def see(text: str, seen: list[float] = seen) -> None:
-                if text and not seen:
-                    seen.append(time.perf_counter())
+            def see(text: str) -> None:
+                nonlocal event, text_at
+                if not event:
+                    event = time.perf_counter()
+                if text and not text_at:
+                    text_at = time.perf_counter()
 
             await client.watch(format, see)
             if number >= 3:  # the first ones connect, and load what is loaded late
-                taken.append(seen[0] - began)
-    taken.sort()
-    return {"ms to the first event": taken[len(taken) // 2] * 1e3}
+                events.append(event - began)
+                texts.append(text_at - began)
+    return {"ms to the first event": statistics.median(events) * 1e3, "ms to the first text": statistics.median(texts) * 1e3}
 
 
 async def paced(peer: Peer, *, url: str, format: str, streams: int, deltas: int) -> dict[str, float]:  # noqa: A002

@@ -15,6 +15,7 @@ import os
 import resource
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,10 @@ from typing import Any
 
 from benchmarks.peers import MissingPeerError, load
 
-__all__ = ["main", "resident_bytes"]
+__all__ = ["LOOPS", "main", "resident_bytes"]
+
+LOOPS = ("asyncio", "uvloop")
+"""Whose event loop the competitors may run on."""
 
 
 def resident_bytes() -> int:
@@ -32,8 +36,13 @@ def resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def main(name: str) -> None:
-    """Work until standard input ends."""
+def main(name: str, loop: str = LOOPS[0]) -> None:
+    """Work until standard input ends.
+
+    Args:
+        name: The peer's.
+        loop: One of `LOOPS`.
+    """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # what a peer prints must not be taken for an answer
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -41,11 +50,12 @@ def main(name: str) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 16384)), hard))
     try:
         peer = load(name)
+        new_loop = _loop_factory(loop)
     except MissingPeerError as error:
         out.write(json.dumps({"missing": str(error)}) + "\n")
         return
     out.write(json.dumps({"formats": sorted(peer.formats), "skills": sorted(peer.skills), "packages": peer.packages}) + "\n")
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         for line in sys.stdin:
             request = json.loads(line)
             module, _, function = request["job"].partition(":")
@@ -60,5 +70,13 @@ def main(name: str) -> None:
             out.write(json.dumps(answer) + "\n")
 
 
+def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = import_module(loop).new_event_loop
+    except ImportError as error:
+        raise MissingPeerError(str(error)) from error
+    return factory
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

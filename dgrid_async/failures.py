@@ -135,7 +135,10 @@ _MASK = "***"
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """Return the gateway's name for a call, from headers with names in lower case."""
-    return next((value for name in _REQUEST_ID_HEADERS if (value := headers.get(name))), None)
+    for name in _REQUEST_ID_HEADERS:
+        if value := headers.get(name):
+            return value
+    return None
 
 
 def excerpt(data: bytes | str, *, secret: str | None = None) -> str:
@@ -145,6 +148,8 @@ def excerpt(data: bytes | str, *, secret: str | None = None) -> str:
         data: What came.
         secret: The API key, as for `from_response`.
     """
+    if isinstance(data, str) and len(data) <= _EXCERPT_CHARS and not (secret and secret in data):
+        return data
     # The key is looked for before the cut: half of it in the excerpt would not be found any more.
     reach = _EXCERPT_CHARS + len(secret or "")
     text = data[:reach] if isinstance(data, str) else data[: 4 * reach].decode("utf-8", "replace")

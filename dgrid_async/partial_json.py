@@ -17,6 +17,7 @@ __all__ = ["PartialJSON"]
 # A value nested deeper could not be encoded again by orjson (254 levels) without the recursion of the standard library.
 _MAX_DEPTH = 250
 
+_BLANK = " \t\n\r"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _WORD = re.compile(r"[-+.0-9A-Za-z]*")
@@ -32,6 +33,11 @@ _KEY_OR_END = "a key or '}'"
 _COLON = "':'"
 _COMMA_OR_END = "',' or the end of the container"
 _NOTHING = "nothing"
+# What may come where: made once, as each mark asks.
+_VALUES = frozenset({_A_VALUE, _VALUE_OR_END})
+_KEYS = frozenset({_KEY, _KEY_OR_END})
+_STRINGS = _VALUES | _KEYS
+_ENDS = frozenset({_COMMA_OR_END, _VALUE_OR_END, _KEY_OR_END})
 
 
 class PartialJSON:
@@ -76,7 +82,8 @@ class PartialJSON:
                 elif self._token:
                     at = self._read_word(piece, at)
                 else:
-                    at = _SPACE.match(piece, at).end()  # type: ignore[union-attr]  # matches the empty string too
+                    if piece[at] in _BLANK:
+                        at = _SPACE.match(piece, at).end()  # type: ignore[union-attr]  # matches the empty string too
                     if at < end:
                         at = self._read_mark(piece, at)
         except ValueError:
@@ -100,7 +107,7 @@ class PartialJSON:
     def _read_mark(self, piece: str, at: int) -> int:
         """Take in the character that begins a token or stands alone, and return the place after it."""
         mark, expected = piece[at], self._expected
-        if mark == '"' and expected in {_A_VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END}:
+        if mark == '"' and expected in _STRINGS:
             self._in_string = True
         elif mark == "," and expected is _COMMA_OR_END:
             self._expected = _KEY if isinstance(self._open[-1], dict) else _A_VALUE
@@ -110,16 +117,16 @@ class PartialJSON:
             self._open.pop()
             self._places.pop()
             self._after_value()
-        elif expected in {_A_VALUE, _VALUE_OR_END} and mark in "{[":
+        elif expected in _VALUES and mark in "{[":
             self._begin({} if mark == "{" else [])
-        elif expected in {_A_VALUE, _VALUE_OR_END} and mark in _WORD_STARTS:
+        elif expected in _VALUES and mark in _WORD_STARTS:
             return self._read_word(piece, at)
         else:
             raise ValueError(f"no JSON at character {self._read + at}: {expected} belongs here, {mark!r} came")
         return at + 1
 
     def _closes(self, mark: str) -> bool:
-        if not self._open or self._expected not in {_COMMA_OR_END, _VALUE_OR_END, _KEY_OR_END}:
+        if not self._open or self._expected not in _ENDS:
             return False
         return (mark == "}") is isinstance(self._open[-1], dict)
 
@@ -156,8 +163,9 @@ class PartialJSON:
                 text = json.loads(f'"{text}"')
             except json.JSONDecodeError:
                 raise ValueError(f"no JSON before character {self._read + at}: a bad escape in a string") from None
-        text = codec.mend(text)
-        if self._expected in {_KEY, _KEY_OR_END}:
+        if not text.isascii():
+            text = codec.mend(text)
+        if self._expected in _KEYS:
             self._key = text
             self._expected = _COLON
         else:
@@ -192,10 +200,12 @@ class PartialJSON:
     def _put(self, value: Any) -> None:
         if not self._open:
             self.value = value
-        elif isinstance(self._open[-1], dict):
-            self._open[-1][self._key] = value
         else:
-            self._open[-1].append(value)
+            around = self._open[-1]
+            if around.__class__ is dict:
+                around[self._key] = value
+            else:
+                around.append(value)
         self._after_value()
 
     def _after_value(self) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-__all__ = ["Interruptible", "Lease", "Network", "Pool", "PoolStats"]
+__all__ = ["Home", "Interruptible", "Lease", "Network", "Pool", "PoolStats"]
 
 _CLOSED = "the client is closed: make a new AsyncDGrid, or keep this one open for longer"
 _CUT = "the client was closed during this call"
@@ -181,7 +181,7 @@ class _Slots:
         )
 
 
-class _Home:
+class Home:
     """What the pool keeps for one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int | None) -> None:
@@ -203,9 +203,9 @@ class Lease:
 
     generation: _Generation
 
-    def __init__(self, pool: Pool, home: _Home) -> None:
+    def __init__(self, pool: Pool, home: Home) -> None:
         self._pool = pool
-        self._home: _Home | None = home
+        self._home: Home | None = home
         self.cut: Callable[[DGridError], None] | None = None
         """What `terminate` calls, with the reason, to end the use of the connection at once."""
 
@@ -235,15 +235,15 @@ class Pool:
         # The mutable state: the homes by process and loop, what the environment said of each origin, the TLS settings, and
         # how far the end has come. Only the thread of a loop makes its home, so no lock is needed, and none can be
         # held by another thread at a fork.
-        self._homes: dict[tuple[int, asyncio.AbstractEventLoop], _Home] = {}
-        self._proxies: dict[tuple[str, str], Secret | None] = {}
+        self._homes: dict[tuple[int, asyncio.AbstractEventLoop], Home] = {}
+        self._proxies: dict[str, Secret | None] = {}
         self._ssl: ssl.SSLContext | bool | None = None
         self.closed = False
         self.terminated = False
 
     # ------------------------------------------------------------------------------------------------- calls and leases
 
-    def enter(self, call: Interruptible, *, resumed: bool = False) -> _Home:
+    def enter(self, call: Interruptible, *, resumed: bool = False) -> Home:
         """Count a call as under way, until `leave` is given what this returns.
 
         Args:
@@ -259,14 +259,17 @@ class Pool:
         home.calls.add(call)
         return home
 
-    def leave(self, call: Interruptible, home: _Home) -> None:
+    def leave(self, call: Interruptible, home: Home) -> None:
         """Count the call no more; what it still reads, its lease stands for."""
         home.calls.discard(call)
         if self.closed:
             self._settle(home)
 
-    async def acquire(self) -> Lease:
+    async def acquire(self, home: Home | None = None) -> Lease:
         """Return a lease on a session of the running loop.
+
+        Args:
+            home: What `enter` returned, to whom it did.
 
         Raises:
             PoolTimeoutError: No slot became free in `Limits.pool_timeout` seconds.
@@ -275,7 +278,7 @@ class Pool:
 
         Cancel: nothing has been taken.
         """
-        home = self._home()
+        home = home or self._home()
         if not home.slots.take_at_once():
             await home.slots.take(self.limits.pool_timeout)
         try:
@@ -301,7 +304,7 @@ class Pool:
             sessions=len(home.generations),
         )
 
-    def _give_back(self, lease: Lease, home: _Home) -> None:
+    def _give_back(self, lease: Lease, home: Home) -> None:
         generation = lease.generation
         home.leases.discard(lease)
         generation.leases -= 1
@@ -351,7 +354,7 @@ class Pool:
         with suppress(Exception):
             self._drop_dead()
 
-    def _everywhere(self, act: Callable[[_Home], None]) -> None:
+    def _everywhere(self, act: Callable[[Home], None]) -> None:
         """Do this with the home of every loop of this process, each in its own thread."""
         try:
             here = asyncio.get_running_loop()
@@ -364,14 +367,14 @@ class Pool:
                 with suppress(RuntimeError):  # the loop has been closed
                     loop.call_soon_threadsafe(act, home)
 
-    def _settle(self, home: _Home) -> None:
+    def _settle(self, home: Home) -> None:
         """Close what a closed pool has no more use for."""
         if not home.calls and not home.leases:
             for generation in tuple(home.generations):
                 self._retire(home, generation)
             home.quiet.set()
 
-    def _cut(self, home: _Home) -> None:
+    def _cut(self, home: Home) -> None:
         for call in tuple(home.calls):
             call.interrupt(ClientClosedError(_CUT))
         for lease in tuple(home.leases):
@@ -382,15 +385,15 @@ class Pool:
 
     # --------------------------------------------------------------------------------------------- homes and generations
 
-    def _home_here(self) -> _Home | None:
+    def _home_here(self) -> Home | None:
         return self._homes.get((os.getpid(), asyncio.get_running_loop()))
 
-    def _home(self) -> _Home:
+    def _home(self) -> Home:
         home = self._home_here()
         if home is None:
             self._drop_dead()
             loop = asyncio.get_running_loop()
-            home = self._homes[os.getpid(), loop] = _Home(loop, self.limits.max_connections)
+            home = self._homes[os.getpid(), loop] = Home(loop, self.limits.max_connections)
         return home
 
     def _drop_dead(self) -> None:
@@ -403,7 +406,7 @@ class Pool:
                     if generation.session is not self.network.session:
                         _discard(generation.session)
 
-    def _generation(self, home: _Home) -> _Generation:
+    def _generation(self, home: Home) -> _Generation:
         """Return the session for a new call, the old one retired when it is above its age."""
         generation = home.generations[-1] if home.generations else None
         if self.network.session is not None:
@@ -459,7 +462,7 @@ class Pool:
                 self._ssl = context
         return self._ssl
 
-    def _retire(self, home: _Home, generation: _Generation, *, force: bool = False) -> None:
+    def _retire(self, home: Home, generation: _Generation, *, force: bool = False) -> None:
         if generation.leases and not force:
             generation.retired = True
             return
@@ -488,8 +491,7 @@ class Pool:
             return network.proxy.reveal()
         if network.session is not None:
             return None
-        parts = urlsplit(url)
-        origin = parts.scheme, parts.netloc
+        origin = "/".join(url.split("/", 3)[:3])
         if origin not in self._proxies:
             self._proxies[origin] = _environment_proxy(url, os.environ)
         proxy = self._proxies[origin]
@@ -547,7 +549,7 @@ def _environment_proxy(url: str, environment: Mapping[str, str]) -> Secret | Non
         raise ConfigError(f"{parts.scheme.upper()}_PROXY or ALL_PROXY: {error.message}") from None
 
 
-def _closed(home: _Home, session: aiohttp.ClientSession, task: asyncio.Task[None]) -> None:
+def _closed(home: Home, session: aiohttp.ClientSession, task: asyncio.Task[None]) -> None:
     """Take in that the closing of a session is over: a loop that ends cancels it, perhaps before it has begun."""
     home.closing.discard(task)
     if not session.closed:

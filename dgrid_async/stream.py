@@ -36,10 +36,12 @@ ReplyT = TypeVar("ReplyT", bound=Reply)
 # right behind the last word, and some gateways then hold the socket open without ever saying that they are done.
 _GRACE = 1.0
 # A read that took this many seconds has let other tasks run; without one, the loop is given up each _SLICE seconds, and no
-# more than these bytes are decoded in one go: one read may hold a hundred thousand events.
+# more than _SLICE_BYTES are decoded in one go: one read may hold a hundred thousand events. The objects of twice as many bytes
+# are enough to start the collector again and again. A read's first slice is smaller, so that its first event need not wait for
+# those behind it.
 _WAITED = 0.0005
 _SLICE = 0.01
-_SLICE_BYTES = 16 * 1024
+_SLICE_BYTES, _FIRST_BYTES = 8 * 1024, 1024
 
 
 class EventStream(Generic[Event, ReplyT]):
@@ -66,13 +68,14 @@ class EventStream(Generic[Event, ReplyT]):
         self._endpoint = endpoint
         self._call = call
         # The mutable state. Of the call: whether an answer is being waited for, the last answer with its body, whether its
-        # connection is held, bytes read and not decoded, what every further read raises, and whether there is nothing more
-        # to read.
+        # connection is held, the last read and how much of it is decoded, what every further read raises, and whether there
+        # is nothing more to read.
         self._opening = False
         self._answer: Answer | None = None
         self._body: Body[Event, ReplyT] | None = None
         self._attached = False
         self._backlog = b""
+        self._decoded = 0
         self._error: DGridError | None = None
         self._ended = False
         # Of the clock: since when the reader waits for bytes (0: it does not) and for an event; how long readers that were
@@ -134,7 +137,7 @@ class EventStream(Generic[Event, ReplyT]):
         """Begin with the body of an answer."""
         self._answer = answer
         self._body = Body(self._endpoint, answer, self._call.request.limits.max_event_bytes)
-        self._backlog = b""
+        self._backlog, self._decoded = b"", 0
         self._attached = True
         if self._error is not None:  # aborted at the very moment at which the answer came
             self._detach(self._error)
@@ -203,6 +206,11 @@ class EventStream(Generic[Event, ReplyT]):
         return None if self._body is None else self._body.usage
 
     @property
+    def format(self) -> str:
+        """The wire format, by the name of its module: `messages`, say."""
+        return self._endpoint.name
+
+    @property
     def request_id(self) -> str | None:
         """The gateway's name for the call; None before the headers came, or if it sent none."""
         return None if self._answer is None else self._answer.request_id
@@ -249,7 +257,7 @@ class EventStream(Generic[Event, ReplyT]):
         """
         while True:
             body = self._body
-            if body is not None and (event := body.take()) is not None:
+            if body is not None and body.ready and (event := body.take()) is not None:
                 self._quiet = 0.0
                 if body.progress:
                     self._settle(body)
@@ -283,12 +291,17 @@ class EventStream(Generic[Event, ReplyT]):
                         self._slice_since = now = monotonic()
                         continue
                     self._waited = 0.0
-                    self._backlog = chunk[_SLICE_BYTES:]
+                    begin = self._decoded
+                    end = begin + (min(begin, _SLICE_BYTES) or _FIRST_BYTES)
+                    self._decoded = end
+                    if end >= len(chunk):
+                        self._backlog, self._decoded = b"", 0
                     if chunk:
-                        body.feed(chunk[:_SLICE_BYTES])
+                        body.feed(chunk[begin:end])
                     else:
                         body.end()
-                    self._waits_since = now = monotonic()
+                    if not body.ready:
+                        self._waits_since = now = monotonic()
             except asyncio.CancelledError:
                 # The silence goes on for the next reader: one who polls must meet the limits too.
                 now = monotonic()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +23,6 @@ from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
-from uuid import uuid4
 
 import attrs
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-    from dgrid_async.pool import Lease, Pool
+    from dgrid_async.pool import Home, Lease, Pool
 
 __all__ = ["Answer", "Call", "CoolDown", "Request", "timed_out", "warm_up"]
 
@@ -127,7 +127,7 @@ class Call:
         self.request = request
         self._pool = pool
         self._cool_down = cool_down
-        self._key = request.headers.get("idempotency-key") or uuid4().hex
+        self._key = request.headers.get("idempotency-key") or os.urandom(16).hex()
         # The mutable state: when it was first sent, the failures so far, the time limit in force while something is
         # awaited, why that was ended from outside, and the gateway's name for the attempt that it has answered.
         self.started = time.monotonic()
@@ -136,6 +136,8 @@ class Call:
         self._scope: asyncio.Timeout | None = None
         self._interrupted: DGridError | None = None
         self._request_id: str | None = None
+        # What waits for the next attempt in the place of a sleep: told the failure and the least seconds.
+        self.between: Callable[[DGridError, float], Awaitable[None]] | None = None
 
     async def send(self, decode: Callable[[Answer, bytes], Any] | None = None, *, failure: DGridError | None = None) -> Any:
         """Send until a 2xx comes and return it with its body unread, or what `decode` makes of its whole body.
@@ -164,10 +166,12 @@ class Call:
                         wait = self._wait_after(failure)
                         if wait is None:
                             raise self.fail(failure)
-                        if wait:
+                        if self.between is not None:
+                            await self.between(failure, wait)
+                        elif wait:
                             await asyncio.sleep(wait)
                     try:
-                        answer = await self._attempt()
+                        answer = await self._attempt(home)
                         if decode is None:
                             return answer
                         try:
@@ -193,9 +197,9 @@ class Call:
 
     def left(self) -> float | None:
         """Return the seconds left until the first limit of the whole call, or None for no limit."""
-        limits = self.request.timeouts
-        bounds = [limit for limit in (limits.first_event, limits.total) if limit is not None]
-        return self.started + min(bounds) - time.monotonic() if bounds else None
+        first, total = self.request.timeouts.first_event, self.request.timeouts.total
+        bound = total if first is None or (total is not None and total < first) else first
+        return None if bound is None else self.started + bound - time.monotonic()
 
     def fail(self, failure: DGridError) -> DGridError:
         """Return the failure with the earlier attempts on it: what the caller is to see."""
@@ -219,12 +223,13 @@ class Call:
             return None
         # Its frames would keep all that the attempt had in hand for as long as the call lives.
         self.failures.append(failure.with_traceback(None))
-        if isinstance(failure, RateLimitError):
+        # Who waits in between has limits of its own, for which a refusal without a time says to send less, not to stop all.
+        if isinstance(failure, RateLimitError) and (self.between is None or failure.retry_after is not None):
             self._cool_down.ask(wait)  # this call waits there as well
             return 0.0
         return wait
 
-    async def _attempt(self) -> Answer:
+    async def _attempt(self, home: Home) -> Answer:
         """Send once, same-host redirects included, and return a 2xx."""
         import aiohttp
 
@@ -234,7 +239,7 @@ class Call:
         while True:
             if cool_down.left() > 0:
                 await cool_down.wait()
-            lease = await self._pool.acquire()
+            lease = await self._pool.acquire(home)
             if cool_down.left() <= 0:
                 break
             lease.release()  # a pause was asked for while this waited for the slot
@@ -330,13 +335,15 @@ class Answer:
         self.headers: Mapping[str, str] = headers
         self.request_id = failures.request_id_of(headers)
         # These two are shown in messages, and a gateway may echo the key anywhere.
-        self.content_type = failures.excerpt(headers.get("content-type", ""), secret=self.secret)
+        secret = self.secret
+        self.content_type = failures.excerpt(headers.get("content-type", ""), secret=secret)
         self.read: Callable[[], Awaitable[bytes]] = self._content.readany
         self._inflater: Inflater | None = None
-        encoding = failures.excerpt(headers.get("content-encoding", "identity"), secret=self.secret).strip().lower()
-        if encoding not in {"identity", ""}:
-            self._inflater = Inflater(encoding, secret=self.secret)
-            self.read = self._read_inflated
+        if "content-encoding" in headers:
+            encoding = failures.excerpt(headers["content-encoding"], secret=secret).strip().lower()
+            if encoding not in {"identity", ""}:
+                self._inflater = Inflater(encoding, secret=secret)
+                self.read = self._read_inflated
         lease.cut = self.fail
         # A body whose framing breaks is closed by aiohttp without a word to whoever reads it.
         connection = response.connection

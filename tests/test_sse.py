@@ -6,7 +6,7 @@ import json
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -168,17 +168,22 @@ def test_any_lines_in_any_pieces(case: tuple[bytes, list[int]]) -> None:
 
 @settings(max_examples=600, deadline=None, database=None)
 @given(cut_bodies())
+@example((b"data:12\n{\ndata\n", []))
 def test_payloads_say_what_feed_does(case: tuple[bytes, list[int]]) -> None:
     data, cuts = case
     decoder = SSEDecoder()
     events = [*fed(data, cuts, decoder), *decoder.end()]
     payloads = taken(data, cuts)
     stray = next((n for n, item in enumerate(payloads) if isinstance(item, Stray)), len(payloads))
-    assert [as_data(item) for item in payloads[:stray]] == [event.data for event in events[:stray]]
     assert all(isinstance(item, Stray) for item in payloads[stray:])
+    whole = stray
     if stray == len(payloads):
         assert len(payloads) == len(events)
-    for item, event in zip(payloads[:stray], events, strict=False):
+    elif stray:  # the stray text may begin among the lines of the event before it
+        whole -= 1
+        assert events[whole].data.startswith(as_data(payloads[whole]))
+    assert [as_data(item) for item in payloads[:whole]] == [event.data for event in events[:whole]]
+    for item, event in zip(payloads[:whole], events, strict=False):
         if isinstance(item, ServerSentEvent):
             assert item == event
         else:
@@ -196,6 +201,22 @@ def test_no_retry_of_thousands_of_digits() -> None:
 
 def test_plain_events_are_the_bytes_of_their_data() -> None:
     assert SSEDecoder().payloads(b'data: {"a":1}\n\nevent: delta\ndata: {"b":2}\n\n') == [b'{"a":1}', b'{"b":2}']
+
+
+def test_what_stands_before_the_data_may_change_at_each_event() -> None:
+    blocks = [
+        b'data: {"a":1}',
+        b"event: x\ndata: 2",
+        b"event: x\ndata: 3\ndata: 4",
+        b"event: error\ndata: 5",
+        b"event: xy\ndata: 6",
+    ]
+    expected = [b'{"a":1}', b"2", ServerSentEvent("x", "3\n4"), ServerSentEvent("error", "5"), b"6"]
+    for order in permutations(range(len(blocks))):
+        together, apart = SSEDecoder(), SSEDecoder()
+        wanted = [expected[n] for n in order]
+        assert together.payloads(b"".join(blocks[n] + b"\n\n" for n in order)) == wanted
+        assert [item for n in order for item in apart.payloads(blocks[n] + b"\n\n")] == wanted
 
 
 @pytest.mark.parametrize("name", ["error", "ping", "error_event"])

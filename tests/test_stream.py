@@ -977,6 +977,18 @@ async def test_keep_alives_behind_the_answer_do_not_hold_the_stream() -> None:
         assert time.monotonic() - begun < 1.0 + SLACK + 0.1
 
 
+async def test_the_first_event_of_a_read_does_not_wait_for_those_behind_it() -> None:
+    async def play(_: asyncio.StreamReader, writer: asyncio.StreamWriter, __: int) -> None:
+        writer.write(HEAD + chunked(sse(*[piece(str(n)) for n in range(500)], piece(finish="stop"), b"[DONE]")) + b"0\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(play) as url, AsyncDGrid(KEY, base_url=url, retries=ONCE) as client, stream_of(client) as stream:
+        decoded_ahead = [len(stream._body.ready) async for _ in stream]
+    assert len(decoded_ahead) == 501
+    assert decoded_ahead[0] < 20
+    assert max(decoded_ahead) < 120
+
+
 async def test_one_timer_serves_a_stream_however_long(client, emulator, monkeypatch) -> None:
     emulator.script = Script(text=("word ",) * 500)
     loop = asyncio.get_running_loop()

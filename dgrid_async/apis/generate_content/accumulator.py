@@ -43,6 +43,9 @@ Wire = dict[str, Any]
 _PLAIN: Wire = {}
 """What a text is beside its words when it is nothing else."""
 
+# What nearly every event has, and what of it has a place of its own or is compared by itself.
+_ROUTINE = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId"})
+
 
 class GenerateContentAccumulator:
     """The reply so far.
@@ -55,9 +58,12 @@ class GenerateContentAccumulator:
     def __init__(self) -> None:
         self.progress = Progress.OPEN
         self.failure: Any = None
-        # The mutable state: the last values of the top-level fields, the candidates by index, how many of them have no
-        # finish reason yet, and the last counts.
+        # The mutable state: the last values of the top-level fields; of an event that changes none of them, the names, the
+        # model and the id; the candidates by index, how many of them have no finish reason yet, and the last counts.
         self._fields: Wire | None = None
+        self._routine: list[str] | None = None
+        self._model: str | None = None
+        self._id: str | None = None
         self._candidates: dict[int, _Candidate] = {}
         self._unfinished = 0
         self._usage: UsageMetadata | None = None
@@ -69,23 +75,28 @@ class GenerateContentAccumulator:
 
     def add(self, event: Event) -> None:
         """Take in one event."""
-        wire = _wire(event)
+        wire = getattr(event, "_wire", None)
+        if wire is None:  # the caller made it
+            self.add(structure(event.to_dict(), GenerateContentResponse))
+            return
         candidates = event.candidates
-        if not candidates and not wire.keys() & wire_names(GenerateContentResponse).keys():
-            return  # not an event of this format: a gateway's own
-        if self._fields is None:
-            self._fields = {}
-        if candidates:
-            self._add_candidates(candidates)
-        before = self._fields.get("promptFeedback")
-        if None in wire.values():
-            wire = _without_nulls(wire)
-        self._fields.update(wire)
-        if wire.get("usageMetadata"):
-            self._usage = event.usage_metadata
-        if event.prompt_feedback is not None:
-            self._fields["promptFeedback"] = {**(before or {}), **_without_nulls(wire["promptFeedback"])}
-            self._settle()
+        if [*wire] != self._routine or event.model_version != self._model or event.response_id != self._id:
+            if not candidates and not wire.keys() & wire_names(GenerateContentResponse).keys():
+                return  # not an event of this format: a gateway's own
+            self._take_fields(event, wire)
+        usage = event.usage_metadata
+        if usage is not None and usage._wire:  # noqa: SLF001 -- as `_wire` below, without its call for each event
+            self._usage = usage
+        for position, candidate in enumerate(candidates):
+            index = candidate.index
+            state = self._candidates.get(position if index is None else index)
+            if state is None:
+                state = self._begin(position if index is None else index)
+            state.add(candidate)
+            if candidate.finish_reason and not state.finished:
+                state.finished = True
+                self._unfinished -= 1
+                self._settle()
 
     def snapshot(self) -> GenerateContentResponse | None:
         """Return the reply so far as an object of its own, or None before the first event."""
@@ -98,19 +109,22 @@ class GenerateContentAccumulator:
             reply["usageMetadata"] = _wire(self._usage)
         return structure(_copied(reply), GenerateContentResponse)
 
-    def _add_candidates(self, candidates: list[Candidate]) -> None:
-        for position, candidate in enumerate(candidates):
-            index = position if candidate.index is None else candidate.index
-            state = self._candidates.get(index)
-            if state is None:
-                state = self._candidates[index] = _Candidate()
-                self._unfinished += 1
-                self._settle()
-            state.add(candidate)
-            if candidate.finish_reason and not state.finished:
-                state.finished = True
-                self._unfinished -= 1
-                self._settle()
+    def _take_fields(self, event: Event, wire: Wire) -> None:
+        """Take in what an event says of the reply itself; nearly every event says nothing new."""
+        fields = self._fields = {} if self._fields is None else self._fields
+        before = fields.get("promptFeedback")
+        fields.update(_without_nulls(wire))
+        if event.prompt_feedback is not None:
+            fields["promptFeedback"] = {**(before or {}), **_without_nulls(wire["promptFeedback"])}
+            self._settle()
+        self._model, self._id = event.model_version, event.response_id
+        self._routine = [*wire] if _ROUTINE.issuperset(wire) else None
+
+    def _begin(self, index: int) -> _Candidate:
+        state = self._candidates[index] = _Candidate()
+        self._unfinished += 1
+        self._settle()
+        return state
 
     def _settle(self) -> None:
         blocked = (self._fields or {}).get("promptFeedback", {}).get("blockReason")
@@ -139,7 +153,7 @@ class _Candidate:
         content = candidate.content
         if content is not None:
             self._add_content(content)
-        wire = _wire(candidate)
+        wire = candidate._wire  # noqa: SLF001 -- of what was decoded; see `_wire`
         if len(wire) > 2 or content is None or candidate.index is None:  # noqa: PLR2004 -- `content` and `index` alone
             self._add_fields(wire)
         elif "index" not in self._fields:
@@ -155,7 +169,7 @@ class _Candidate:
         return merged
 
     def _add_content(self, content: Content) -> None:
-        wire = _wire(content)
+        wire = content._wire  # noqa: SLF001 -- as above
         known = self._content
         if known is None or "role" not in known or len(wire) > 2:  # noqa: PLR2004 -- `parts` and `role` alone
             self._content = {**(known or {}), **_without_nulls(wire)}
@@ -163,7 +177,7 @@ class _Candidate:
             text = part.text
             if text is None:
                 self._add_other(part)
-            elif text and self._kind == _PLAIN and len(_wire(part)) == 1:
+            elif text and self._kind is _PLAIN and len(part._wire) == 1:  # noqa: SLF001 -- as above
                 self._pieces.append(text)
             else:
                 self._add_text(part, text)
@@ -179,7 +193,7 @@ class _Candidate:
             self._pieces.append(text)
         elif text or kind or not self._parts:
             self._append(_copied(wire))
-            self._kind = kind
+            self._kind = kind or _PLAIN
             self._pieces = [text]
 
     def _add_other(self, part: Part) -> None:

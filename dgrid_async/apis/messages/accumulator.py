@@ -151,14 +151,15 @@ class _Block:
 
     def _input(self, text: str, *, ended: bool) -> tuple[Any, str | None]:
         # Parsing a whole text at once is cheaper than in pieces, so an input of which no live snapshot was taken is.
-        if ended or self._parsed(text).complete:
+        parser = None if ended else self._parsed(text)
+        if parser is None or parser.complete:
             try:
                 value = codec.decode(text.encode("utf-8", "surrogatepass"))
             except ValueError:
                 value = None
             if isinstance(value, dict):
                 return value, None
-        value = self._parsed(text).copy()
+        value = (parser or self._parsed(text)).copy()
         return (value if isinstance(value, dict) else {}), text
 
     def _parsed(self, text: str) -> PartialJSON:
@@ -376,8 +377,8 @@ def _copied(value: Any) -> Any:
     todo: list[Any] = [root]
     while todo:
         container = todo.pop()
-        for place, item in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(item, (dict, list)):
+        for place, item in container.items() if container.__class__ is dict else enumerate(container):
+            if item.__class__ is dict or item.__class__ is list:
                 container[place] = item.copy()
                 todo.append(container[place])
     return root

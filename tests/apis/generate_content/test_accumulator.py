@@ -39,6 +39,34 @@ def merge(*events: dict[str, Any]) -> GenerateContentAccumulator:
     return accumulator
 
 
+def test_what_the_reply_says_of_itself_may_change_at_each_event() -> None:
+    said = {"candidates": [{"content": {"parts": [{"text": "a"}], "role": "model"}, "index": 0}], "modelVersion": "m"}
+    events = [
+        {**said, "responseId": "1"},
+        {**said, "responseId": "2"},
+        {**said, "responseId": "2", "usageMetadata": {"totalTokenCount": 1}},
+        {**said, "modelVersion": "n", "responseId": None, "usageMetadata": {}},
+        {**said, "modelVersion": "n", "responseId": None, "usageMetadata": None, "vendorField": 1},
+        {**said, "modelVersion": "n", "vendorField": 2},
+    ]
+    reply = merge(*events).snapshot()
+    assert reply is not None
+    assert (reply.text, reply.response_id, reply.model_version) == ("a" * 6, "2", "n")
+    assert reply.usage is not None
+    assert reply.usage.total_token_count == 1
+    assert reply.extra == {"vendorField": 2}
+
+
+def test_an_event_that_the_caller_made_counts_like_one_that_came() -> None:
+    content = types.Content(parts=[types.Part(text="a")], role="model")
+    made = types.GenerateContentResponse(candidates=[types.Candidate(content=content, index=0)], response_id="1")
+    accumulator = merge({"candidates": [{"content": {"parts": [{"text": "b"}]}, "index": 0}]})
+    accumulator.add(made)
+    reply = accumulator.snapshot()
+    assert reply is not None
+    assert (reply.text, reply.response_id) == ("ba", "1")
+
+
 def final(*events: dict[str, Any]) -> dict[str, Any]:
     reply = merge(*events).snapshot()
     assert reply is not None
