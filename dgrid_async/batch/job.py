@@ -1,0 +1,435 @@
+"""The run of a batch: lines in, calls made, answers written, until there are none left or somebody says stop.
+
+Rules
+1. A line is written before its call gives its place up: what a kill makes be called again is no more than what was in flight.
+   Only ordered output waits for its turn, and may be called again with it.
+2. Whoever says stop once lets what is in flight end; nothing new is begun.
+3. A failure of a line is written and the run goes on. A failure of the whole job (the key is refused, the money is spent,
+   nobody answers any more) is not the line's: it stops the run, and the line is called again by the next one.
+
+What is read and written is `lines`' and `ledger`'s, how fast it goes is `limits`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+
+from dgrid_async.batch import lines, output
+from dgrid_async.batch.ledger import Files, Ledger, Settings
+from dgrid_async.batch.limits import BatchLimits, Turn
+from dgrid_async.batch.mapping import Send, fan_out, limiter_of, sender
+from dgrid_async.batch.merge import sort
+from dgrid_async.batch.outcome import Outcome
+from dgrid_async.batch.progress import Progress, Rate
+from dgrid_async.batch.report import Prices, Report, Tokens
+from dgrid_async.errors import (
+    APIConnectionError,
+    AuthenticationError,
+    ClientClosedError,
+    DGridError,
+    InsufficientQuotaError,
+)
+from dgrid_async.request import Request
+
+if TYPE_CHECKING:
+    from dgrid_async.client import AsyncDGrid
+
+__all__ = ["Batch", "Job", "PathLike"]
+
+PathLike = str | os.PathLike[str]
+
+# Lines that are read at a time, and their bytes: the way to another thread and back costs as much as a dozen of them.
+_AT_A_TIME, _BYTES_AT_A_TIME = 256, 1024 * 1024
+_SYNC_SECONDS = 1.0
+_SHOW_SECONDS = 0.25
+# So many calls in a row that no gateway answered, retries included: then it is not there.
+_UNANSWERED = 100
+_LAST_SECONDS = 0.1
+
+_KEY = "idempotency_key"
+
+
+class _NotSentError(DGridError):
+    """A line that was pulled, but not sent any more."""
+
+
+# Failures that every other line would have as well.
+_THE_JOBS = (AuthenticationError, InsufficientQuotaError, ClientClosedError)
+_NOT_DONE = (_NotSentError, *_THE_JOBS)
+
+
+class Batch:
+    """Batches from files: `client.batch` is one.
+
+    Args:
+        client: Whose calls they are.
+    """
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: AsyncDGrid) -> None:
+        self._client = client
+
+    async def run(
+        self,
+        input: PathLike,  # noqa: A002 -- the word for it
+        output: PathLike,
+        *,
+        failures: PathLike | None = None,
+        endpoint: str | None = None,
+        concurrency: int | None = None,
+        limits: BatchLimits | None = None,
+        ordered: bool = False,
+        shard: tuple[int, int] = (1, 1),
+        job: str | None = None,
+        retry_failed: bool = False,
+        prices: Prices | Mapping[str, Mapping[str, float]] | None = None,
+        progress: Callable[[Progress], object] | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> Report:
+        """Answer the lines of a file into another, and return what it came to; run again, it goes on where it stopped.
+
+        Args:
+            input: The lines, in the form of OpenAI's Batch API, or bare bodies with `endpoint`; gzip or plain.
+            output: Where the answers go. Beside it lies a file of the same name and `.job`: what it was begun with.
+            failures: Where lines go that failed; None is `out.failures.jsonl` for `out.jsonl`.
+            endpoint: The address for bare bodies, such as `/v1/messages`; the number of a line is its custom_id then.
+            concurrency: Calls at one time, over that of `limits`; None for both finds out how many the gateway takes.
+            limits: How fast it may go.
+            ordered: Write answers in the order of the lines. A stop or a kill then repeats the answered lines that wait for
+                their turn, besides those in flight.
+            shard: Which part of the lines, (K, N): every N-th from the K-th on.
+            job: The job's name, of which output ids and Idempotency-Keys are made; None makes one at random.
+            retry_failed: Call the lines again that failed. They get new keys; their old failures are kept beside the new.
+            prices: What a million tokens costs, by model: see `Prices`.
+            progress: Called a few times a second.
+            stop: Once it is set, what is in flight ends and nothing new is begun.
+
+        Raises:
+            ConfigError: A file cannot be read or written, another run writes it, or input or settings have changed.
+            DGridError: The key is refused, the balance is spent, or nobody answers: what is done is written.
+            OSError: The output cannot be written, the disk being full, say.
+
+        Cancel: what is in flight is cut, what is answered is written.
+        """
+        own = self._client._options.base_url  # noqa: SLF001 -- the client's other half
+        if isinstance(prices, Mapping):
+            prices = Prices(prices)
+        if concurrency is not None:
+            limits = attrs.evolve(limits or BatchLimits(), concurrency=concurrency)
+        number, shards = shard
+        given_up = threading.Event()
+
+        def tick(_lines: int) -> None:
+            if given_up.is_set():
+                raise ClientClosedError("the run was cancelled while it read its input")
+
+        opening = asyncio.ensure_future(
+            asyncio.to_thread(
+                Ledger.open,
+                Path(input),
+                Files.of(output, failures),
+                Settings(base_url=own, endpoint=endpoint, ordered=ordered, shard=number - 1, shards=shards),
+                job=job,
+                retry=retry_failed,
+                tick=tick,
+            )
+        )
+        try:
+            ledger = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            given_up.set()
+            opening.add_done_callback(_close)
+            raise
+        with ledger:
+            report = await Job(self._client, ledger, limits=limits, prices=prices).run(progress=progress, stop=stop)
+            if ordered and not report.left and ledger.fingerprint.turn:
+                # What failed at first stands behind the rest.
+                await asyncio.to_thread(sort, ledger.files, ledger.fingerprint)
+            return report
+
+
+def _close(opening: asyncio.Future[Ledger]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
+class Job:
+    """One run of a job whose ledger is open.
+
+    Args:
+        client: Makes the calls.
+        ledger: What is to be done, and where it is written.
+        limits: How fast it may go.
+        prices: For the report.
+        send: Makes a call in place of the client; for measuring what a run itself costs.
+    """
+
+    def __init__(
+        self,
+        client: AsyncDGrid,
+        ledger: Ledger,
+        *,
+        limits: BatchLimits | None = None,
+        prices: Prices | None = None,
+        send: Send | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._prices = prices
+        self._make = sender(client) if send is None else send
+        self._limiter = limiter_of(client, limits)
+        self._ordered = ledger.fingerprint.settings.ordered
+        # The mutable state: the numbers of the lines that were pulled, by their keys; bad
+        # lines that wait for their turn; how many calls are under way, and how many in a row nobody answered; whether
+        # nothing new is begun, since when nothing is under way then, and the failure that is the whole job's.
+        self._numbers: dict[str, int] = {}
+        self._bad: list[lines.Line] = []
+        self._in_flight = 0
+        self._unanswered = 0
+        self._stopping = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._fatal: DGridError | None = None
+        self._began = monotonic()
+        self._rate = Rate()
+        self.report = Report(
+            output=str(ledger.files.output),
+            failures=str(ledger.files.failures),
+            lines=ledger.fingerprint.lines,
+            earlier=len(ledger.done),
+        )
+
+    async def run(self, *, progress: Callable[[Progress], object] | None = None, stop: asyncio.Event | None = None) -> Report:
+        """Run to the end or to the stop, and return the report.
+
+        Args:
+            progress: Called a few times a second.
+            stop: Once it is set, nothing new is begun.
+
+        Raises:
+            DGridError, OSError: As `Batch.run`.
+
+        Cancel: as `Batch.run`.
+        """
+        self._began = monotonic()
+        reader = _Reader(self._ledger.left())
+        source = self._requests(reader)
+        beside = [asyncio.ensure_future(self._sync())]
+        if progress is not None:
+            beside.append(asyncio.ensure_future(self._show(progress)))
+        if stop is not None:
+            beside.append(asyncio.ensure_future(self._heed(stop)))
+        try:
+            await self._calls(source)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await source.aclose()
+            await reader.close()
+            if not self._ordered or len(self._ledger.done) + len(self._bad) == self.report.lines:
+                self._write_bad()
+            await asyncio.shield(asyncio.to_thread(self._ledger.sync))
+            self._end()
+            if progress is not None:
+                progress(self.progress())
+        if self._fatal is not None:
+            raise self._fatal
+        return self.report
+
+    def drain(self) -> None:
+        """Begin nothing new."""
+        self._stopping.set()
+        if not self._in_flight:
+            self._drained.set()
+
+    def progress(self) -> Progress:
+        """Return how far it is."""
+        ledger, seconds = self._ledger, monotonic() - self._began
+        return Progress(
+            lines=ledger.fingerprint.lines,
+            answered=ledger.answered,
+            failed=ledger.failed,
+            in_flight=self._in_flight,
+            concurrency=int(self._limiter.concurrency.limit),
+            tokens=self.report.tokens.total,
+            seconds=seconds,
+            draining=self._stopping.is_set(),
+            rate=self._rate.at(seconds, len(ledger.done)),
+        )
+
+    # ------------------------------------------------------------------------------------------------------- the calls
+
+    async def _calls(self, source: AsyncGenerator[Request]) -> None:
+        async with fan_out(source, self._send, limiter=self._limiter, ordered=self._ordered) as outcomes:
+            reading = asyncio.ensure_future(self._read(outcomes))
+            drained = asyncio.ensure_future(self._drained.wait())
+            try:
+                await asyncio.wait((reading, drained), return_when=asyncio.FIRST_COMPLETED)
+                # The last outcomes are still to be read; but those that the limits have not let begin are not waited for.
+                await asyncio.wait((reading,), timeout=_LAST_SECONDS)
+            finally:
+                for task in (reading, drained):
+                    task.cancel()
+                await asyncio.wait((reading, drained))
+            if not reading.cancelled():
+                reading.result()
+
+    async def _read(self, outcomes: AsyncIterator[Outcome]) -> None:
+        report = self.report
+        async for outcome in outcomes:
+            if self._ordered:
+                self._write(outcome.request, outcome.reply, outcome.error)
+            if outcome.attempts:
+                report.calls += 1
+                report.attempts += outcome.attempts
+                report.latencies.add(outcome.seconds)
+
+    async def _send(self, request: Request, turn: Turn) -> Any:
+        if self._stopping.is_set():
+            turn.attempts = 0
+            raise _NotSentError("the run was stopped before this line was sent")
+        self._in_flight += 1
+        try:
+            try:
+                reply = await self._make(request, turn)
+            except DGridError as error:
+                self._judge(error)
+                if not self._ordered:
+                    self._write(request, None, error)
+                raise
+            self._unanswered = 0
+            if not self._ordered:
+                self._write(request, reply, None)
+            return reply
+        finally:
+            self._in_flight -= 1
+            if self._stopping.is_set() and not self._in_flight:
+                self._drained.set()
+
+    def _judge(self, error: DGridError) -> None:
+        """Take in a failure, and stop the run if it is the whole job's."""
+        if isinstance(error, APIConnectionError):
+            self._unanswered += 1
+        else:
+            self._unanswered = 0
+        if isinstance(error, _THE_JOBS) or self._unanswered >= _UNANSWERED:
+            self._fatal = self._fatal or error
+            self.drain()
+
+    def _write(self, request: Request, reply: Any, error: DGridError | None) -> None:
+        key = request.params[_KEY]
+        number = self._numbers.pop(key)
+        ledger, report = self._ledger, self.report
+        if error is not None and isinstance(error, _NOT_DONE + (APIConnectionError,) * (self._fatal is not None)):
+            return  # the next run calls it
+        if self._bad:
+            self._write_bad(number)
+        if error is not None:
+            report.errors[type(error).__name__] += 1
+            ledger.fail(number, output.failed(key, request.custom_id, number, error))
+            return
+        body = reply.to_dict()
+        ledger.answer(number, output.answered(key, request.custom_id, reply.request_id, body))
+        tokens = Tokens.of(body)
+        report.tokens.add(tokens)
+        if self._prices is not None:
+            report.price(self._prices.cost(tokens, request.params.get("model"), body.get("model"), body.get("modelVersion")))
+
+    def _write_bad(self, before: int | None = None) -> None:
+        """Write the bad lines in hand; in ordered output those alone that stand before a line."""
+        ledger = self._ledger
+        while self._bad and (before is None or not self._ordered or self._bad[0].number < before):
+            line = self._bad.pop(0)
+            self.report.errors[output.BAD_LINE] += 1
+            ledger.fail(line.number, output.failed(ledger.key(line.number), line.custom_id, line.number, line.problem or ""))
+
+    # ------------------------------------------------------------------------------------------------------- the input
+
+    async def _requests(self, reader: _Reader) -> AsyncGenerator[Request]:
+        while not self._stopping.is_set() and (some := await reader.take()):
+            for line in some:
+                if self._stopping.is_set():
+                    return
+                if line.request is None:
+                    self._bad.append(line)
+                    if not self._ordered:
+                        self._write_bad()
+                    continue
+                key = self._ledger.key(line.number)
+                self._numbers[key] = line.number
+                cast("dict[str, Any]", line.request.params)[_KEY] = key  # a dict that nobody else has
+                yield line.request
+
+    # ---------------------------------------------------------------------------------------------------- beside the calls
+
+    async def _sync(self) -> None:
+        while True:
+            await asyncio.sleep(_SYNC_SECONDS)
+            await asyncio.to_thread(self._ledger.sync)
+
+    async def _show(self, progress: Callable[[Progress], object]) -> None:
+        while True:
+            progress(self.progress())
+            await asyncio.sleep(_SHOW_SECONDS)
+
+    async def _heed(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.drain()
+
+    def _end(self) -> None:
+        report, ledger = self.report, self._ledger
+        report.answered, report.failed = ledger.answered, ledger.failed
+        report.seconds = monotonic() - self._began
+        if report.left and self._stopping.is_set():
+            report.stopped = "interrupted" if self._fatal is None else type(self._fatal).__name__
+
+
+class _Reader:
+    """Reads lines in a thread, some at a time, and always those that are wanted next."""
+
+    def __init__(self, source: Generator[lines.Line]) -> None:
+        self._source = source
+        self._reading: asyncio.Future[list[lines.Line]] | None = None
+
+    async def take(self) -> list[lines.Line]:
+        """Return the next lines; none at the end.
+
+        Raises:
+            ConfigError: The input cannot be read.
+
+        Cancel: nothing is lost; `close` waits for the thread.
+        """
+        if self._reading is None:
+            self._reading = self._read()
+        some = await asyncio.shield(self._reading)
+        self._reading = self._read() if some else None
+        return some
+
+    def _read(self) -> asyncio.Future[list[lines.Line]]:
+        return asyncio.get_running_loop().run_in_executor(None, _some, self._source)
+
+    async def close(self) -> None:
+        """Close the input."""
+        if self._reading is not None:
+            await asyncio.wait((self._reading,))
+            self._reading.exception()  # of lines that nobody wants any more
+        self._source.close()
+
+
+def _some(source: Generator[lines.Line]) -> list[lines.Line]:
+    some, size = [], 0
+    for line in islice(source, _AT_A_TIME):
+        some.append(line)
+        size += line.bytes
+        if size > _BYTES_AT_A_TIME:
+            break
+    return some

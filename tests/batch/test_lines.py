@@ -1,0 +1,181 @@
+"""The input: every line is a request or a problem with its number, and what the whole is costs bounded memory to know."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dgrid_async import ConfigError
+from dgrid_async.batch import lines
+from dgrid_async.batch.lines import Line, check_endpoint, read, survey
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def row(name: str, **fields: Any) -> dict[str, Any]:
+    return {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": BODY, **fields}
+
+
+def put(path: Path, *rows: Any, end: str = "\n") -> Path:
+    path.write_bytes(b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + end.encode() for each in rows))
+    return path
+
+
+def only(path: Path, **options: Any) -> Line:
+    [line] = read(path, **options)
+    return line
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "endpoint"),
+    [
+        ("/v1/chat/completions", BODY, "chat_completions"),
+        ("/v1/messages", {**BODY, "max_tokens": 5}, "messages"),
+        ("/v1/responses", {"model": "m", "input": "hi"}, "responses"),
+        ("/v1/models/g:generateContent", {"contents": []}, "generate_content"),
+    ],
+)
+def test_each_endpoint_is_read(tmp_path: Path, url: str, body: dict[str, Any], endpoint: str) -> None:
+    line = only(put(tmp_path / "in", row("a", url=url, body=body)))
+    assert (line.number, line.custom_id, line.problem) == (1, "a", None)
+    assert line.request is not None
+    assert (line.request.endpoint, line.request.custom_id) == (endpoint, "a")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"{oops", "no JSON"),
+        (b'{"custom_id": "\xff"}', "not UTF-8"),
+        (b"[1]", "a line is a JSON object, not a list"),
+        (row(""), "no custom_id"),
+        (row(7), "no custom_id"),  # type: ignore[arg-type]  # what a file may hold
+        (row("a", url="/v1/embeddings"), "/v1/embeddings"),
+        (row("a", url=None), "no url"),
+        (row("a", url=["x"]), "no url"),
+        (row("a", method="GET"), "method='GET'"),
+        (row("a", body=None), "NoneType"),
+        (row("a", body={"messages": []}), "has no 'model'"),
+        (row("a", body={**BODY, "timeouts": 3}), "'timeouts'"),
+    ],
+)
+def test_a_bad_line_has_its_problem_and_number_and_the_rest_goes_on(tmp_path: Path, line: Any, problem: str) -> None:
+    first, bad, last = read(put(tmp_path / "in", row("one"), line, row("three")))
+    assert first.request is not None
+    assert last.request is not None
+    assert (bad.number, bad.request) == (2, None)
+    assert problem in str(bad.problem)
+
+
+@pytest.mark.parametrize("name", ["plain", "packed"])
+def test_mark_blank_lines_and_line_ends_are_taken_as_they_come(tmp_path: Path, name: str) -> None:
+    data = b"\xef\xbb\xbf" + json.dumps(row("a")).encode() + b"\r\n\r\n  \n" + json.dumps(row("b")).encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data[:40]) + gzip.compress(data[40:]) if name == "packed" else data)
+    assert [(line.number, line.custom_id) for line in read(path)] == [(1, "a"), (4, "b")]
+    found = survey(path)
+    assert (found.lines, found.filled, found.repeats) == (4, (2,), ())
+
+
+def test_what_the_fast_decoder_refuses_passes(tmp_path: Path) -> None:
+    line = only(put(tmp_path / "in", row("a", body={**BODY, "user": "\ud83d\ude00 \ud800"})))
+    assert line.request is not None
+    assert line.request.params["user"] == "\U0001f600 \ufffd"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+def test_a_line_above_the_bound_is_a_problem_and_is_not_held(tmp_path: Path, end: bytes) -> None:
+    text = json.dumps(row("a")).encode()
+    path = tmp_path / "in"
+    path.write_bytes(text + b"\n" + b"x" * (3 * len(text)) + end)
+    assert [line.problem is None for line in read(path, most=len(text))] == [True, False]
+    assert [line.problem is None for line in read(path, most=len(text) - 1)] == [False, False]
+    assert survey(path, most=10).lines == 2
+
+
+def test_bare_bodies_are_named_by_their_numbers(tmp_path: Path) -> None:
+    path = put(tmp_path / "in", BODY, b"", {**BODY, "custom_id": "x"}, b"{")
+    found = list(read(path, endpoint="/v1/chat/completions"))
+    assert [(line.number, line.custom_id, line.request is None) for line in found] == [
+        (1, "1", False),
+        (3, "3", False),
+        (4, "4", True),
+    ]
+    assert survey(path, endpoint="/v1/chat/completions").repeats == ()
+
+
+def test_an_endpoint_that_is_none_is_refused() -> None:
+    check_endpoint("/v1/models/a/b:generateContent")
+    with pytest.raises(ConfigError, match="/v1/embeddings"):
+        check_endpoint("/v1/embeddings")
+
+
+def test_done_lines_and_other_shards_are_left_out(tmp_path: Path) -> None:
+    path = put(tmp_path / "in", *(row(str(n)) for n in range(1, 11)))
+    assert [line.number for line in read(path, shard=1, shards=3, done={5})] == [2, 8]
+    numbers = [line.number for shard in range(3) for line in read(path, shard=shard, shards=3)]
+    assert sorted(numbers) == list(range(1, 11))
+    assert survey(path, shards=3).filled == (4, 3, 3)
+
+
+def test_a_repeated_id_is_a_problem_at_its_later_places(tmp_path: Path) -> None:
+    path = put(tmp_path / "in", row("a"), row("b"), row("a", url="/v1/no"), b"{", row("b"), row("a"), row("c"))
+    found = survey(path)
+    assert found.repeats == (3, 5, 6)
+    problems = {line.number: line.problem for line in read(path, repeats=found.repeats) if line.problem}
+    assert set(problems) == {3, 4, 5, 6}
+    assert "'b'" in str(problems[5])
+
+
+def test_repeats_are_exact_however_crowded_the_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_BITS", 1)  # nearly every id looks like one that came before
+    rows = [row(f"id-{n}") for n in range(3000)]
+    rows[2500] = row("id-7")
+    assert survey(put(tmp_path / "in", *rows)).repeats == (2501,)
+
+
+def test_the_digest_is_of_the_content_alone(tmp_path: Path) -> None:
+    plain = put(tmp_path / "a", row("a"), row("b"))
+    packed = tmp_path / "b"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert survey(plain).digest == survey(packed).digest
+    assert survey(plain).digest != survey(put(tmp_path / "c", row("a"), row("c"))).digest
+
+
+@pytest.mark.parametrize("data", [gzip.compress(b"{}\n" * 4000)[:-9], b"\x1f\x8b nothing of the kind"], ids=["cut", "none"])
+def test_a_broken_archive_is_the_callers_to_mend(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "in.gz"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="unpacked"):
+        survey(path)
+    with pytest.raises(ConfigError, match="unpacked"):
+        list(read(path))
+
+
+def test_a_file_that_is_not_there_is_the_callers_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        survey(tmp_path / "none")
+
+
+def test_it_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_TICK", 10)
+    seen: list[int] = []
+    survey(put(tmp_path / "in", *(row(str(n)) for n in range(25))), tick=seen.append)
+    assert seen == [10, 20]
+
+
+@pytest.mark.slow
+def test_ids_are_compared_in_two_bytes_a_line(tmp_path: Path) -> None:
+    sizes = []
+    for count in (10_000, 30_000):
+        path = put(tmp_path / str(count), *(row(f"request-{n:08}") for n in range(count)))
+        tracemalloc.start()
+        assert survey(path).repeats == ()
+        sizes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (sizes[1] - sizes[0]) / 20_000 < 8
