@@ -10,6 +10,8 @@ import dgrid_async
 
 PUBLIC = [
     "dgrid_async",
+    "dgrid_async.batch",
+    "dgrid_async.relay",
     *(f"dgrid_async.apis.{name}" for name in ("messages", "chat_completions", "responses", "generate_content")),
 ]
 
