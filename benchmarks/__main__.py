@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks [--quick] [--only NAME …] [--peers NAME …] [--json PATH]`.
+"""The command: `python -m benchmarks [--quick] [--only NAME …] [--peers NAME …] [--loop NAME] [--json PATH]`.
 
 A full run takes some minutes, writes `benchmarks/results/<date>_<commit>.json`, and beside it the table and the chart.
 """
@@ -23,10 +23,11 @@ from benchmarks import report
 from benchmarks.arena import ROOT, Arena
 from benchmarks.figures import Results, Row
 from benchmarks.peers import NAMES
+from benchmarks.worker import LOOPS
 
 __all__ = ["BENCHES", "main"]
 
-BENCHES = ("decoder", "events", "accumulators", "count", "stream", "request", "import")
+BENCHES = ("decoder", "events", "accumulators", "count", "stream", "relay", "broadcast", "request", "map", "batch", "import")
 _RESULTS = Path(__file__).parent / "results"
 
 
@@ -73,10 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=BENCHES, metavar="NAME", help=f"some of: {', '.join(BENCHES)}")
     some = f"some of: {', '.join(NAMES)}"
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=some)
+    parser.add_argument("--loop", choices=LOOPS, default=LOOPS[0], help="whose event loop the competitors run on")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the results")
     given = parser.parse_args(arguments)
     rows: list[Row] = []
-    with Arena(quick=given.quick, names=given.peers) as arena:
+    with Arena(quick=given.quick, names=given.peers, loop=given.loop) as arena:
         for name, reason in arena.skipped.items():
             print(f"{name} is skipped: {reason}")
         for name in given.only or BENCHES:
@@ -84,11 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bench: Callable[[Arena], list[Row]] = import_module(f"benchmarks.bench_{name}").run
             rows += bench(arena)
             print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-        told = facts(arena.packages, quick=given.quick)
+        told = {**facts({*arena.packages, given.loop}, quick=given.quick), "loop": given.loop}
         results = Results(told, {**arena.skipped, **arena.failed}, tuple(rows))
     print(report.table(results))
     path = given.json
-    if path is None and not given.quick and not given.only and given.peers == NAMES:
+    if path is None and not given.quick and not given.only and given.peers == NAMES and given.loop == LOOPS[0]:
         path = _RESULTS / f"{told['date']}_{told['commit'].rstrip('+') or 'unknown'}.json"
     if path is not None:
         results.write(path)

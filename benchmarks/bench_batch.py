@@ -24,7 +24,7 @@ from benchmarks.worker import resident_bytes
 from dgrid_async import AsyncDGrid
 from dgrid_async.batch.job import Job
 from dgrid_async.batch.ledger import Files, Ledger, Settings
-from dgrid_async.batch.limits import BatchLimits, Turn
+from dgrid_async.batch.limiter import BatchLimits, Turn
 from dgrid_async.batch.shards import run_sharded
 from dgrid_async.request import Request
 

@@ -21,7 +21,7 @@ from benchmarks.figures import Row
 from benchmarks.peers import SUBJECT, Peer, parameters
 from benchmarks.worker import resident_bytes
 from dgrid_async import AsyncDGrid, Limits
-from dgrid_async.batch.limits import BatchLimits, Limiter, Turn
+from dgrid_async.batch.limiter import BatchLimits, Limiter, Turn
 from dgrid_async.batch.mapping import fan_out
 from dgrid_async.request import Request
 

@@ -16,7 +16,7 @@ import attrs
 from benchmarks.figures import Results, Row, Spread, ratio
 from benchmarks.peers import FLOOR, SUBJECT
 
-__all__ = ["AIMS", "Aim", "draw", "table", "write"]
+__all__ = ["AIMS", "Aim", "aims", "draw", "table", "write"]
 
 _NAMES = {
     FLOOR: "bare aiohttp",
@@ -50,6 +50,7 @@ class Aim:
         against: The peer by whose figure ours is divided, or None for the figure itself.
         inverse: Whether theirs is divided by ours, and the bound is the least.
         less: Whether the peer's figure is taken off instead.
+        case_against: The peer's case, where it is another.
     """
 
     bench: str
@@ -84,21 +85,25 @@ AIMS: tuple[Aim, ...] = (
     Aim("import", "ready client", "ms", 1.25, FLOOR, case_against="import"),
     *(Aim("count", name, "Python calls a token", 90) for name in _FORMATS),
     *(Aim("count", name, "awaits a token", 3) for name in _FORMATS),
+    Aim("batch", "a stub", "µs CPU a line", 20),
+    Aim("batch", "a stub, 1,000,000 lines", "MB resident", 5, SUBJECT, less=True, case_against="a stub, 100,000 lines"),
+    Aim("batch", "4,000 calls of 50 ms, 96 in flight", "% of the ideal rate", 90, inverse=True),
+    Aim("map", "4,000 calls of 50 ms, 60 taken", "times the fixed time", 1.15),
+    Aim("map", "4,000 calls of 50 ms, 60 taken", "% refused", 1),
 )
 
 
-def _row(results: Results, aim: Aim, peer: str) -> Row | None:
-    case = aim.case if peer == SUBJECT or aim.case_against is None else aim.case_against
+def _row(results: Results, aim: Aim, peer: str, case: str) -> Row | None:
     rows = [row for row in results.rows if (row.bench, row.figure, row.peer) == (aim.bench, aim.figure, peer)]
     return next((row for row in rows if row.case == case or (row.case.startswith(case) and row.bench != "import")), None)
 
 
 def reached(results: Results, aim: Aim) -> Spread | None:
     """Return what an aim's figure is, or None where it was not measured."""
-    ours = _row(results, aim, SUBJECT)
+    ours = _row(results, aim, SUBJECT, aim.case)
     if ours is None or aim.against is None:
         return None if ours is None else ours.spread
-    theirs = _row(results, aim, aim.against)
+    theirs = _row(results, aim, aim.against, aim.case_against or aim.case)
     if theirs is None:
         return None
     if aim.less:
@@ -111,7 +116,7 @@ def _told(aim: Aim) -> str:
         return aim.figure
     name = _NAMES[aim.against]
     if aim.less:
-        return f"{aim.figure}, beyond {name}"
+        return f"{aim.figure}, beyond {aim.case_against or name}"
     if aim.inverse:
         return f"{aim.figure}, times less than {name}"
     return f"{aim.figure}, times that of {name}" + (f" ({aim.case_against})" if aim.case_against else "")
@@ -133,7 +138,8 @@ def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def _aims(results: Results) -> list[str]:
+def aims(results: Results) -> list[str]:
+    """Return the aims with what was reached, as the lines of a table; none where nothing was measured."""
     rows = []
     for aim in AIMS:
         found = reached(results, aim)
@@ -177,9 +183,8 @@ def table(results: Results) -> str:
         "Medians of the rounds, least and greatest in brackets; behind the dot, how many times bare aiohttp's figure it is.",
         "",
     ]
-    aims = _aims(results)
-    if aims:
-        lines += ["### Aims", "", *aims, ""]
+    if bounds := aims(results):
+        lines += ["### Aims", "", *bounds, ""]
     for bench in dict.fromkeys(row.bench for row in results.rows):
         lines += [f"### {bench}", ""]
         lines += [*_bench(results, bench), ""]

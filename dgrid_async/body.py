@@ -49,6 +49,8 @@ _BLANK = b" \t\r\n"
 # Bytes at the end that are looked at, and that are kept of spaces.
 _TAIL = 64
 _BOM = b"\xef\xbb\xbf"
+# How nearly every event stream begins.
+_FIELDS = (b"data:", b"event:")
 _LEAD = re.compile(rb"[ \t\r\n]*(?:\xef\xbb\xbf)?[ \t\r\n]*")
 
 
@@ -64,9 +66,13 @@ class Head(Protocol):
     """
 
     status: int
-    headers: Mapping[str, str]
-    content_type: str
     request_id: str | None
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...  # noqa: D102 -- above
+
+    @property
+    def content_type(self) -> str: ...  # noqa: D102 -- above
 
     @property
     def secret(self) -> str | None: ...  # noqa: D102 -- above
@@ -200,6 +206,9 @@ class Body(Generic[Event, ReplyT]):
         try:
             if self._unclear is None:
                 self._take_payloads(self._decoder.payloads(chunk))
+            elif not self._unclear and chunk.startswith(_FIELDS):
+                self._unclear = None
+                self._take_payloads(self._decoder.payloads(chunk))
             else:
                 self._unclear += chunk
                 self._sniff(self._unclear)
@@ -229,9 +238,9 @@ class Body(Generic[Event, ReplyT]):
         if self._mender is not None:
             self._take_slowly(payloads)
             return
-        loads: Callable[[Any], Any] = orjson.loads
-        if payloads and payloads[0].__class__ is memoryview:  # only the first can have come in more than one chunk
-            loads = codec.decode_large
+        # Only the first can have come in more than one chunk.
+        large = payloads and payloads[0].__class__ is memoryview
+        loads: Callable[[Any], Any] = codec.decode_large if large else orjson.loads
         decode, append = self._decode, self.ready.append
         for n, payload in enumerate(payloads):  # noqa: B007 -- where the slow way begins
             try:

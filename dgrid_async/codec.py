@@ -30,6 +30,8 @@ _LARGE_BYTES = 4 * 1024 * 1024
 _LONG_STRING_BYTES = 1024 * 1024
 _MOST_BESIDE_BYTES = 256 * 1024
 
+# From here on a copy costs more than the room that it frees.
+_ROOMY_BYTES = 64 * 1024
 # CPython refuses to convert more digits than this by default (CVE-2020-10735).
 _MAX_INT_DIGITS = 4300
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -154,7 +156,9 @@ def encode(value: Any) -> bytes:
         ValueError: It is nested too deeply, or holds itself.
     """
     try:
-        return orjson.dumps(value, default=to_json, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+        text = orjson.dumps(value, default=to_json, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+        # orjson leaves 4 KiB behind each text, and a call keeps its own to its end.
+        return bytes(memoryview(text)) if len(text) < _ROOMY_BYTES else text
     except TypeError:
         # Integer keys (logit_bias), integers above 64 bits, lone surrogates, deep nesting: the slow path takes them.
         try:

@@ -30,7 +30,7 @@ from dgrid_async.errors import (
 )
 from dgrid_async.sse import SSEDecoder
 
-__all__ = ["error_in", "excerpt", "from_event", "from_response", "looks_like_html", "request_id_of"]
+__all__ = ["REQUEST_ID_HEADERS", "error_in", "excerpt", "from_event", "from_response", "looks_like_html", "request_id_of"]
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {
     400: BadRequestError,
@@ -116,7 +116,7 @@ _EMPTY_WORDS = frozenset({"error", "failed", "response.failed", "response.error"
 _GOOD_CODES = (0, 200, "0", "200", "ok", "success", None, True, "")
 
 # First found wins. Sources: docs.dgrid.ai (DGrid-Request-ID); the rest are what gateways and vendors in front of it send.
-_REQUEST_ID_HEADERS = (
+REQUEST_ID_HEADERS = (
     "dgrid-request-id",
     "x-request-id",
     "request-id",
@@ -135,7 +135,7 @@ _MASK = "***"
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """Return the gateway's name for a call, from headers with names in lower case."""
-    for name in _REQUEST_ID_HEADERS:
+    for name in REQUEST_ID_HEADERS:
         if value := headers.get(name):
             return value
     return None

@@ -82,9 +82,18 @@ class PartialJSON:
                 elif self._token:
                     at = self._read_word(piece, at)
                 else:
-                    if piece[at] in _BLANK:
+                    mark = piece[at]
+                    if mark == '"' and self._expected in _STRINGS:
+                        at = self._read_string(piece, at + 1)
+                    elif mark == "," and self._expected is _COMMA_OR_END:
+                        self._expected = _KEY if self._open[-1].__class__ is dict else _A_VALUE
+                        at += 1
+                    elif mark == ":" and self._expected is _COLON:
+                        self._expected = _A_VALUE
+                        at += 1
+                    elif mark in _BLANK:
                         at = _SPACE.match(piece, at).end()  # type: ignore[union-attr]  # matches the empty string too
-                    if at < end:
+                    else:
                         at = self._read_mark(piece, at)
         except ValueError:
             self._expected, self._in_string, self._token = _NOTHING, False, []
@@ -105,15 +114,13 @@ class PartialJSON:
         return self.value if root is None else root
 
     def _read_mark(self, piece: str, at: int) -> int:
-        """Take in the character that begins a token or stands alone, and return the place after it."""
+        """Take in a bracket or the beginning of a word, and return the place after it.
+
+        Raises:
+            ValueError: The mark is neither, or does not belong here.
+        """
         mark, expected = piece[at], self._expected
-        if mark == '"' and expected in _STRINGS:
-            self._in_string = True
-        elif mark == "," and expected is _COMMA_OR_END:
-            self._expected = _KEY if isinstance(self._open[-1], dict) else _A_VALUE
-        elif mark == ":" and expected is _COLON:
-            self._expected = _A_VALUE
-        elif mark in "}]" and self._closes(mark):
+        if mark in "}]" and self._closes(mark):
             self._open.pop()
             self._places.pop()
             self._after_value()
@@ -141,9 +148,12 @@ class PartialJSON:
             if at == len(piece):
                 break
             if piece[at] == '"':
-                self._token.append(piece[start:at])
+                text = piece[start:at]
+                if self._token:
+                    text = "".join(self._token) + text
+                    self._token = []
                 self._in_string = False
-                self._finish_string(at)
+                self._finish_string(text, at)
                 return at + 1
             if piece[at] != "\\":
                 raise ValueError(f"no JSON at character {self._read + at}: {piece[at]!r} stands unescaped in a string")
@@ -152,12 +162,11 @@ class PartialJSON:
                 self._escaped = True
                 at = len(piece)
                 break
+        self._in_string = True
         self._token.append(piece[start:])
         return at
 
-    def _finish_string(self, at: int) -> None:
-        text = "".join(self._token)
-        self._token = []
+    def _finish_string(self, text: str, at: int) -> None:
         if "\\" in text:
             try:
                 text = json.loads(f'"{text}"')

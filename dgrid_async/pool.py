@@ -14,7 +14,9 @@ It never sends a request and knows nothing of formats.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -36,6 +38,8 @@ __all__ = ["Home", "Interruptible", "Lease", "Network", "Pool", "PoolStats"]
 
 _CLOSED = "the client is closed: make a new AsyncDGrid, or keep this one open for longer"
 _CUT = "the client was closed during this call"
+# Timers may ring so many seconds before their time: uvloop's count in milliseconds.
+_EARLY = 0.001
 
 
 def _proxy(address: str | Secret | None) -> Secret | None:
@@ -99,7 +103,16 @@ class PoolStats:
 
 
 class Interruptible(Protocol):
-    """A call under way, as the pool knows it."""
+    """A call under way, as the pool knows it.
+
+    Attributes:
+        until: When its time is up, by the loop's clock; infinity for never.
+    """
+
+    until: float
+
+    def expire(self) -> None:
+        """End it because its time is up, wherever it waits."""
 
     def interrupt(self, reason: DGridError) -> None:
         """End it with this error, wherever it waits."""
@@ -187,13 +200,53 @@ class Home:
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int | None) -> None:
         self.loop = loop
         self.slots = _Slots(limit)
-        # The mutable state: the sessions, newest last, the calls under way, the leases out, and the sessions being closed.
+        # The mutable state: the sessions, newest last, the calls under way, the leases out, the sessions being closed, and the
+        # timer for the first call whose time is up, and when that is.
         self.generations: list[_Generation] = []
         self.calls: set[Interruptible] = set()
         self.leases: set[Lease] = set()
         self.closing: set[asyncio.Task[None]] = set()
         self.quiet = asyncio.Event()
         """Set when the last call and the last lease of a closed pool have ended."""
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
+
+    def watch(self, until: float) -> None:
+        """Have an eye on the limits of the calls under way, of which this is one.
+
+        One timer stands for all: it is set for the first, and when it rings, for the first of those that are left. As calls end
+        long before their limits, that is seldom. To set and cancel one for each would cost a call a twentieth of what bare
+        aiohttp takes for it.
+        """
+        if until < self._alarm_at:
+            self.unwatch()
+            self._alarm_at = until
+            # A strong reference would keep the sessions of a client that has been dropped until then.
+            self._alarm = self.loop.call_at(until, _ring, weakref.ref(self))
+
+    def unwatch(self) -> None:
+        """Take the timer away."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = None, math.inf
+
+    def ring(self) -> None:
+        """End the calls whose time is up, and set the timer for the next."""
+        self.unwatch()
+        now = self.loop.time() + _EARLY
+        following = math.inf
+        for call in tuple(self.calls):
+            if call.until <= now:
+                call.expire()
+            elif call.until < following:
+                following = call.until
+        self.watch(following)
+
+
+def _ring(reference: weakref.ref[Any]) -> None:
+    home: Home | None = reference()
+    if home is not None:
+        home.ring()
 
 
 class Lease:
@@ -201,9 +254,8 @@ class Lease:
 
     __slots__ = ("_home", "_pool", "cut", "generation")
 
-    generation: _Generation
-
-    def __init__(self, pool: Pool, home: Home) -> None:
+    def __init__(self, pool: Pool, home: Home, generation: _Generation) -> None:
+        self.generation = generation
         self._pool = pool
         self._home: Home | None = home
         self.cut: Callable[[DGridError], None] | None = None
@@ -255,7 +307,7 @@ class Pool:
         """
         if self.closed and (self.terminated or not resumed):
             raise ClientClosedError(_CLOSED)
-        home = self._home()
+        home = self._homes.get((os.getpid(), asyncio.get_running_loop())) or self._home()
         home.calls.add(call)
         return home
 
@@ -279,13 +331,22 @@ class Pool:
         Cancel: nothing has been taken.
         """
         home = home or self._home()
-        if not home.slots.take_at_once():
+        lease = self.lease(home)
+        if lease is None:
             await home.slots.take(self.limits.pool_timeout)
+            lease = self._lease(home)
+        return lease
+
+    def lease(self, home: Home) -> Lease | None:
+        """Return what `acquire` does where that need not wait, else None; raises as it does."""
+        return self._lease(home) if home.slots.take_at_once() else None
+
+    def _lease(self, home: Home) -> Lease:
+        """Return a lease for a slot that has been taken."""
         try:
             if self.terminated:
                 raise ClientClosedError(_CUT)
-            lease = Lease(self, home)
-            lease.generation = self._generation(home)
+            lease = Lease(self, home, self._generation(home))
         except BaseException:
             home.slots.give_back()
             raise
@@ -347,6 +408,7 @@ class Pool:
             self._retire(home, generation, force=True)
         if home.closing:
             await asyncio.shield(asyncio.gather(*home.closing, return_exceptions=True))
+        home.unwatch()
         self._homes.pop((os.getpid(), home.loop), None)
 
     def __del__(self) -> None:
@@ -491,11 +553,16 @@ class Pool:
             return network.proxy.reveal()
         if network.session is not None:
             return None
-        origin = "/".join(url.split("/", 3)[:3])
+        origin = _origin(url)
         if origin not in self._proxies:
             self._proxies[origin] = _environment_proxy(url, os.environ)
         proxy = self._proxies[origin]
         return None if proxy is None else proxy.reveal()
+
+
+@lru_cache(maxsize=128)
+def _origin(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3])
 
 
 def _check_own(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:

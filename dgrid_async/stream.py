@@ -41,7 +41,7 @@ _GRACE = 1.0
 # those behind it.
 _WAITED = 0.0005
 _SLICE = 0.01
-_SLICE_BYTES, _FIRST_BYTES = 8 * 1024, 1024
+_SLICE_BYTES, _FIRST_BYTES = 8 * 1024, 512
 
 
 class EventStream(Generic[Event, ReplyT]):
@@ -121,7 +121,7 @@ class EventStream(Generic[Event, ReplyT]):
         if self._opening:
             raise ConfigError("two tasks open one stream at the same time: let one open it")
         call = self._call
-        if any(failure is known for known in call.failures):
+        if failure is not None and any(failure is known for known in call.failures):
             failure = None  # the wait behind it was cancelled: it is one attempt all the same
         self._opening = True
         try:
@@ -142,10 +142,15 @@ class EventStream(Generic[Event, ReplyT]):
         if self._error is not None:  # aborted at the very moment at which the answer came
             self._detach(self._error)
             raise self._told(self._error)
+        # Waiting for the headers has let other tasks run: the first event need not do so again.
+        now = self._slice_since = monotonic()
         self._waited = 0.0
         if self._waits_since:
-            self._waits_since = monotonic()
-        self._watch()
+            self._waits_since = now
+        self._watching = False
+        total = self._call.request.timeouts.total
+        if total is not None:  # the others count only while a reader waits
+            self._set_timer(self._call.started + total)
 
     def abort(self) -> None:
         """End the stream now: a task that waits in it gets a `ClientClosedError` at once, and the connection is cut.
@@ -268,19 +273,22 @@ class EventStream(Generic[Event, ReplyT]):
                 raise ConfigError("two tasks read one stream at the same time: let one read and hand the events on")
             now = monotonic()
             self._waits_since, self._quiet_since = now - self._waited, now - self._quiet
-            if not self._watching:
-                self._watch()
             try:
                 while body is None or not body.ready:
-                    if body is None or self._answer is None or body.over or self._error is not None:
+                    answer = self._answer
+                    if body is None or answer is None or body.over or self._error is not None:
                         await self._conclude(body)
                         body = self._body
                         continue
-                    try:
-                        chunk = self._backlog or await self._answer.read()
-                    except Exception as error:  # noqa: BLE001 -- whatever the HTTP library raises becomes ours
-                        self._lost(body, self._answer, error)
-                        continue
+                    chunk = self._backlog
+                    if not chunk:
+                        if not self._watching and not answer.arrived:
+                            self._watch()
+                        try:
+                            chunk = await answer.read()
+                        except Exception as error:  # noqa: BLE001 -- whatever the HTTP library raises becomes ours
+                            self._lost(body, answer, error)
+                            continue
                     came = monotonic()
                     self._backlog = chunk
                     if came - now > _WAITED:

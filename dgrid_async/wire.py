@@ -41,11 +41,15 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 __all__ = [
+    "PIECES",
     "MismatchError",
     "Reply",
     "Unknown",
     "WireObject",
     "converter",
+    "copied",
+    "fold",
+    "join",
     "structure",
     "structurer",
     "wire_names",
@@ -228,6 +232,104 @@ def _made_spec(cls: type[WireObject]) -> _Spec:
 
 # Named with its type, because a type checker takes a class whose objects do not hash for one that does not either.
 _spec = cast("Callable[[type[WireObject]], _Spec]", lru_cache(maxsize=None)(_made_spec))
+
+
+# ------------------------------------------------------------------------------------------------------------- copying
+
+_LEAVES = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def copied(value: T) -> T:
+    """Return a copy of a JSON value, or of an object that structuring made, that shares nothing that can change.
+
+    Without recursion into JSON: a server may nest what we do not know deeper than Python's stack.
+    """
+    kind: type[Any] = value.__class__
+    if kind is not dict and kind is not list:
+        copy = _copier(kind)
+        return value if copy is None else cast("T", copy(value))
+    root: Any = value.copy()  # type: ignore[attr-defined]  # seen by its class
+    todo: list[Any] = [root]
+    while todo:
+        container = todo.pop()
+        for place, item in container.items() if container.__class__ is dict else enumerate(container):
+            kind = item.__class__
+            if kind is dict or kind is list:
+                container[place] = item.copy()
+                todo.append(container[place])
+            elif kind not in _LEAVES:
+                container[place] = copied(item)
+    return cast("T", root)
+
+
+def _made_copier(cls: type[Any]) -> Hook | None:
+    """Return the function that copies the objects of a class, or None where they never change.
+
+    Straight-line code over the fields, as the function that structures the class.
+    """
+    if not issubclass(cls, WireObject):
+        return None
+    if issubclass(cls, Unknown):
+        return lambda value: cls(value.type, copied(value.data))
+    spec = _spec(cls)
+    known = spec.by_wire_name
+    scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "known": frozenset(known), "copied": copied, "of": _copier}
+    lines = [
+        "def copy(came):",
+        " self = new(cls)",
+        " if (d := getattr(came, '_wire', None)) is not None:",  # a default has none
+        # Of the JSON behind it nobody is handed more than the fields that the class does not know.
+        "  self._wire = d if known.issuperset(d) else {n: v if n in known else copied(v) for n, v in d.items()}",
+    ]
+    for part in spec.parts:
+        hint = _strip_none(part.hint)
+        item = get_args(hint)[0] if get_origin(hint) is list else None
+        if part.const or _scalar(hint) is not None:
+            lines.append(f" self.{part.name} = came.{part.name}")
+            continue
+        if _holds_objects(hint):
+            copy = "of(v.__class__)(v)"
+        elif item is not None and _holds_objects(item):
+            copy = "[of(v[0].__class__)(v[0])] if len(v) == 1 else [of(item.__class__)(item) for item in v]"
+        else:
+            copy = "copied(v)"
+        lines.append(f" self.{part.name} = None if (v := came.{part.name}) is None else {copy}")
+    lines.append(" return self")
+    exec("\n".join(lines), scope)  # noqa: S102 -- source made of field names of our own classes
+    return cast("Hook", scope["copy"])
+
+
+def _holds_objects(hint: Any) -> bool:
+    """Return whether a hint is a wire class, or a union of nothing else."""
+    return all(map(_is_wire_class, get_args(hint))) if _is_union(hint) else _is_wire_class(hint)
+
+
+# Named with its type as `_spec` is.
+_copier = cast("Callable[[type[Any]], Hook | None]", lru_cache(maxsize=None)(_made_copier))
+
+
+# --------------------------------------------------------------------------------------------------- texts under way
+
+PIECES = 32
+"""How often `fold` is to be asked: a piece takes ten times the room of its characters, and a call time."""
+
+
+def fold(pieces: list[str]) -> None:
+    """Make one piece of all where they are many for the text they make: so each is copied 64 characters' worth at most."""
+    if len(pieces) > len(pieces[0]) // 64:
+        join(pieces)
+
+
+def join(pieces: list[str]) -> str:
+    """Return the pieces as one text, and leave them as one piece."""
+    if len(pieces) == 2:  # noqa: PLR2004 -- a snapshot at each piece: a text that nobody else holds grows in its place
+        text, piece = pieces
+        pieces.clear()
+        text += piece
+        pieces.append(text)
+    elif len(pieces) > 1:
+        pieces[:] = ["".join(pieces)]
+    return pieces[0] if pieces else ""
 
 
 def wire_names(cls: type[WireObject]) -> dict[str, str]:

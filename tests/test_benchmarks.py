@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,8 +249,25 @@ def test_the_command_writes_what_it_measured(tmp_path: Path, capsys: pytest.Capt
     assert {FLOOR, SUBJECT} <= {row.peer for row in results.rows}
     assert all(value > 0 for row in results.rows for value in row.rounds)
     assert results.facts["quick"] is True
-    assert set(results.facts) == {"date", "commit", "quick", "machine", "python", "versions"}
+    assert set(results.facts) == {"date", "commit", "quick", "machine", "python", "versions", "loop"}
     assert "### decoder" in capsys.readouterr().out
+
+
+def test_the_competitors_run_on_the_loop_that_is_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("uvloop")
+    path = tmp_path / "out.json"
+    given = ["--only", "events", "--quick", "--peers", SUBJECT, "--loop", "uvloop", "--json", str(path)]
+    assert command.main(given) == 0
+    facts = Results.read(path).facts
+    assert facts["loop"] == "uvloop"
+    assert "uvloop" in facts["versions"]
+    with Arena(quick=True, names=(FLOOR,), loop="uvloop") as started:
+        assert started._workers[FLOOR].do(running_loop) == "uvloop"
+
+
+async def running_loop(peer: Any) -> str:
+    del peer
+    return type(asyncio.get_running_loop()).__module__
 
 
 def test_a_missing_peer_is_skipped_with_its_reason() -> None:

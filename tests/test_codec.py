@@ -118,7 +118,7 @@ def test_nesting_is_held_or_a_value_error(depth: int, core: bytes, start: bytes,
     assert value in {1, "\ufffd"} or math.isnan(value)
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(
     st.binary(max_size=30)
     | JSON.map(lambda value: json.dumps(value).encode())
@@ -137,7 +137,7 @@ def test_decode_gives_strings_that_can_be_encoded_or_a_value_error(data: bytes) 
 # ------------------------------------------------------------------------------------------------------- encoding
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(JSON)
 def test_json_comes_back(value: Any) -> None:
     assert json.loads(encode(value)) == value
@@ -421,7 +421,7 @@ def test_deep_and_wide_values_take_memory_by_their_size() -> None:
     assert ready == "\ufffd"
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.text(alphabet=["a", HIGH, LOW, "é"], max_size=3)), max_size=8))
 def test_each_choice_reads_as_if_it_had_come_whole(pieces: list[tuple[int, str]]) -> None:
     ready = mended(*(delta(text, index) for index, text in pieces))
@@ -442,7 +442,7 @@ LARGE = st.recursive(
 
 
 @given(LARGE, st.integers(1, 40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_long_strings_change_no_value(value: Any, length: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codec, "_LONG_STRING_BYTES", length)
@@ -477,3 +477,12 @@ def test_a_large_text_takes_twice_its_size_at_most() -> None:
     finally:
         tracemalloc.stop()
     assert value == {"image": {"data": picture}, "more": [1, "NUL"]}
+
+
+def test_a_text_takes_the_room_of_its_bytes() -> None:
+    tracemalloc.start()
+    try:
+        texts = [encode({"number": n}) for n in range(1000)]
+        assert tracemalloc.get_traced_memory()[0] < 200 * len(texts)
+    finally:
+        tracemalloc.stop()

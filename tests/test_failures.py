@@ -154,7 +154,7 @@ def test_body_that_cannot_be_read_by_the_rules() -> None:
         assert from_response(500, {}, deep).status == 500
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-1, 600) | st.floats() | st.text(max_size=5) | st.just('{"error": 1}'),
@@ -357,7 +357,7 @@ def test_a_date_says_nothing_without_a_clock() -> None:
     assert from_event({"message": "m"}, {"retry-after": "2"}).retry_after == 2.0
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(
     st.text(max_size=30)
     | st.from_regex(r"[A-Z][a-z]{2},? [0-9]{1,2} [A-Z][a-z]{2} [0-9]{2,9} [0-9]{1,3}:[0-9:]{1,6} ?[-+0-9A-Z]{0,6}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import ssl
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from dgrid_async import (
     Retries,
     Timeouts,
 )
-from dgrid_async.pool import Network, Pool, PoolStats
+from dgrid_async.pool import Home, Network, Pool, PoolStats
 from dgrid_async.transport import warm_up
 from tests.loopback import (
     BODY,
@@ -1010,3 +1012,88 @@ async def test_a_refused_connection_names_host_and_port() -> None:
     async with client_of("http://127.0.0.1:1", retries=Retries(max_attempts=1)) as client:
         with pytest.raises(APIConnectionError, match=r"no connection to 127\.0\.0\.1, port 1"):
             await ask(client)
+
+
+# ------------------------------------------------------------------------------------------------------------------ limits
+
+
+class Underway:
+    """A call as the pool knows it, which writes down that it was ended."""
+
+    def __init__(self, name: str, until: float, ended: list[str]) -> None:
+        self.until = until
+        self._name = name
+        self._ended = ended
+
+    def expire(self) -> None:
+        self._ended.append(self._name)
+
+    def interrupt(self, reason: object) -> None:
+        raise AssertionError(reason)
+
+
+async def test_all_calls_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    set_timers: list[Any] = []
+    call_at = loop.call_at
+
+    def counted(when: float, callback: Callable[..., Any], *args: Any, **more: Any) -> asyncio.TimerHandle:
+        set_timers.append(callback)
+        return call_at(when, callback, *args, **more)
+
+    async with loopback() as server, client_of(server, timeouts=Timeouts(connect=None)) as client:
+        await asyncio.gather(*(ask(client) for _ in range(10)))
+        monkeypatch.setattr(loop, "call_at", counted)
+        await asyncio.gather(*(ask(client) for _ in range(10)))
+        assert await ask(client) == "hello"
+        assert set_timers == []
+
+
+async def test_each_call_ends_at_its_own_limit() -> None:
+    seconds = [0.5, 0.1, 0.3, 0.2, 0.4]
+    ended: list[float] = []
+
+    async def hang(exchange: Exchange) -> None:
+        await exchange.left()
+
+    async def late(client: Any, total: float) -> None:
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(APITimeoutError) as caught:
+            await ask(client, timeouts=Timeouts(total=total))
+        assert caught.value.seconds == total
+        assert asyncio.get_running_loop().time() - begun >= total - 0.01
+        ended.append(total)
+
+    async with loopback(hang) as server, client_of(server) as client:
+        await asyncio.gather(*(late(client, total) for total in seconds))
+        assert ended == sorted(seconds)
+        assert client.stats().in_use == 0
+
+
+async def test_a_timer_that_rings_early_ends_what_is_due_and_is_set_for_the_next() -> None:
+    home = Home(asyncio.get_running_loop(), None)
+    now, ended = home.loop.time(), list[str]()
+    calls = [Underway("due", now + 0.0005, ended), Underway("next", now + 60.0, ended), Underway("never", math.inf, ended)]
+    home.calls.update(calls)
+    for call in calls:
+        home.watch(call.until)
+    home.ring()
+    assert ended == ["due"]
+    assert home._alarm is not None
+    assert home._alarm.when() == now + 60.0
+    home.calls.clear()
+    home.ring()
+    assert home._alarm is None
+
+
+async def test_the_timer_of_the_limits_keeps_no_pool_alive_and_goes_with_it() -> None:
+    home = Home(asyncio.get_running_loop(), None)
+    home.watch(home.loop.time() + 60.0)
+    forgotten = weakref.ref(home)
+    del home
+    assert forgotten() is None
+    async with loopback() as server, client_of(server) as client:
+        await ask(client)
+        (kept,) = client._pool._homes.values()
+        assert kept._alarm is not None
+    assert kept._alarm is None

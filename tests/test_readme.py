@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.figures import Results
+from benchmarks.report import aims
 from dgrid_async.emulator import Emulator
 
 ROOT = Path(__file__).parents[1]
@@ -87,3 +89,9 @@ def test_what_the_clients_survive_is_what_was_counted() -> None:
     for name, found in clients.items():
         count, of = found["survived"], found["of"]
         assert f"| {name} {found['version']} | {count} ({100 * count / of:.0f} %) | {of} |" in README
+
+
+def test_the_figures_are_those_of_the_results_file() -> None:
+    (file,) = (path for path in (ROOT / "benchmarks/results").glob("*.json") if path.name != "faults.json")
+    block = README.partition("<!-- figures -->\n")[2].partition("<!-- /figures -->")[0]
+    assert block.splitlines() == aims(Results.read(file))

@@ -157,7 +157,7 @@ def cut_bodies(draw: st.DrawFn) -> tuple[bytes, list[int]]:
     return data, sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
 
 
-@settings(max_examples=600, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(cut_bodies())
 @example((b"data: x\r\n\r\n", [8, 9, 10]))
 @example((b"\xef\xbb\xbfdata: x\n\n", [0, 1, 1, 2]))
@@ -166,7 +166,7 @@ def test_any_lines_in_any_pieces(case: tuple[bytes, list[int]]) -> None:
     assert fed(data, cuts) == fed(data) == fed(data, range(1, len(data))) == reference(data)
 
 
-@settings(max_examples=600, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(cut_bodies())
 @example((b"data:12\n{\ndata\n", []))
 def test_payloads_say_what_feed_does(case: tuple[bytes, list[int]]) -> None:

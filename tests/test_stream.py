@@ -51,6 +51,7 @@ from dgrid_async.emulator import (
     WholeJson,
 )
 from dgrid_async.stream import _check
+from tests.loopback import SSE, Exchange, client_of, loopback, open_stream
 
 KEY = "sk-test-0123456789abcdef"
 # The machine is shared: a wait that ends on time is seen this much later at worst.
@@ -1119,3 +1120,39 @@ async def test_no_key_can_be_seen_on_a_stream(client) -> None:
         assert KEY not in shown
         with pytest.raises(TypeError):
             pickle.dumps(stream)
+
+
+async def test_a_first_event_that_came_with_the_headers_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(exchange: Exchange) -> None:
+        body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [*SSE, b""])
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + body)
+
+    async with loopback(at_once) as server, client_of(server) as client, open_stream(client) as stream:
+        naps: list[float] = []
+        sleep = asyncio.sleep
+
+        async def counted(delay: float, *args: Any) -> Any:
+            naps.append(delay)
+            return await sleep(delay, *args)
+
+        monkeypatch.setattr(asyncio, "sleep", counted)
+        assert await anext(stream)
+        assert naps == []
+        assert stream._timer is None  # what has come needs no watch
+        assert (await stream.final()).text == "hello"
+
+
+async def test_a_stream_that_waits_is_watched_and_one_that_nobody_reads_only_for_its_whole_time() -> None:
+    async def slowly(exchange: Exchange) -> None:
+        await exchange.begin_stream()
+        await asyncio.sleep(0.1)
+        for piece in [*SSE, b""]:
+            await exchange.chunk(piece)
+
+    for timeouts, before in ((Timeouts(), False), (Timeouts(total=60.0), True)):
+        async with loopback(slowly) as server, client_of(server, timeouts=timeouts) as client, open_stream(client) as stream:
+            assert (stream._timer is not None) is before
+            reader = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0.03)
+            assert stream._timer is not None
+            await reader

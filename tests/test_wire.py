@@ -16,11 +16,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dgrid_async.wire import (
+    PIECES,
     MismatchError,
     Reply,
     Unknown,
     WireObject,
     converter,
+    copied,
+    fold,
+    join,
     structure,
     structurer,
     wire_names,
@@ -404,7 +408,7 @@ VALUE = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(VALUE)
 @example({"count": "١٢", "share": " 1 ", "words": [1e22], "data": "AB=="})
 @example({"names": {"a": "1"}, "number": 1.0, "flag": 1, "always": {"type": 0}})
@@ -467,3 +471,91 @@ def test_request_id_is_no_field() -> None:
     assert "req_1" not in json.dumps(made.to_dict())
     with pytest.raises(AttributeError):
         made.unheard_of = 1  # type: ignore[attr-defined]  # slots
+
+
+# ------------------------------------------------------------------------------------------- copies and texts under way
+
+
+@wire_type
+class Holder(WireObject):
+    part: TextPart | None = None
+    parts: list[Part] | None = None
+    mixed: list[Part | str] | None = None
+    anything: Any = None
+    made: TextPart = attrs.field(factory=TextPart)
+
+
+def test_a_copy_is_equal_and_shares_nothing_that_can_change() -> None:
+    data = {
+        "part": {"type": "text", "text": "a", "kept": {"x": 1}},
+        "parts": [{"type": "call", "input": {"x": 1}}],
+        "mixed": ["word", {"type": "novel", "x": 1}, {"type": "text", "text": "b"}],
+        "anything": [{"x": 1}],
+        "kept": {"x": 1},
+    }
+    before = json.dumps(data)
+    held = structure(data, Holder)
+    one = copied(held)
+    assert one == held
+    assert json.dumps(one.to_dict()) == before
+    assert one.part is not None
+    one.part.extra["kept"]["x"] = "mine"
+    one.part.text = "mine"
+    assert one.parts is not None
+    assert isinstance(one.parts[0], CallPart)
+    one.parts[0].input["x"] = "mine"
+    assert one.mixed is not None
+    assert isinstance(one.mixed[1], UnknownPart)
+    one.mixed[1].data["x"] = "mine"
+    one.mixed.clear()
+    one.anything[0]["x"] = "mine"
+    one.extra["kept"]["x"] = "mine"
+    one.made.text = "mine"
+    assert json.dumps(held.to_dict()) == json.dumps(data) == before
+    assert held.made.text == ""
+
+
+def test_lists_of_any_length_are_copied() -> None:
+    for count in range(4):
+        held = structure({"parts": [{"type": "text", "text": "a"}] * count}, Holder)
+        one = copied(held)
+        assert one == held
+        assert one.parts is not None
+        assert held.parts is not None
+        assert not any(copy is part for copy, part in zip(one.parts, held.parts, strict=True))
+
+
+def test_a_copy_of_deep_json_needs_no_stack() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = {"x": [deep]}
+    found = copied(structure({"anything": deep}, Holder)).anything
+    for _ in range(5000):
+        found = found["x"][0]
+    assert found == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 300])
+def test_pieces_stay_few_for_their_text_and_a_piece_is_copied_a_bounded_number_of_times(size: int) -> None:
+    pieces: list[str] = []
+    copied_characters = 0
+    for _ in range(20_000):
+        pieces.append("x" * size)
+        if not len(pieces) % PIECES:
+            before = len(pieces)
+            fold(pieces)
+            copied_characters += len(pieces[0]) if len(pieces) < before else 0
+    assert len(pieces) <= 20_000 * size / 64 + PIECES
+    assert copied_characters <= 20_000 * (64 + 2 * size)
+    assert join(pieces) == "x" * size * 20_000
+    assert len(pieces) == 1
+
+
+def test_joining_leaves_a_text_that_was_handed_out_as_it_was() -> None:
+    pieces: list[str] = []
+    found = []
+    for piece in ("a", "é", "漢", "b"):
+        pieces.append(piece)
+        found.append(join(pieces))
+    assert found == ["a", "aé", "aé漢", "aé漢b"]
+    assert join([]) == ""

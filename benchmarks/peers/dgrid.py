@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
 from typing import Any, Self
 
@@ -63,6 +64,7 @@ class _DGridClient:
         return str(reply.text)
 
 
+@cache
 def _endpoint(format: str) -> Endpoint[Any, Any]:  # noqa: A002
     endpoint: Endpoint[Any, Any] = import_module(f"dgrid_async.apis.{format}.endpoint").ENDPOINT
     return endpoint

@@ -17,6 +17,7 @@ is long, never what it was pieced together from.
 from __future__ import annotations
 
 import base64
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from dgrid_async.apis.chat_completions.events import (
@@ -29,12 +30,15 @@ from dgrid_async.apis.chat_completions.events import (
 )
 from dgrid_async.apis.chat_completions.types import (
     ChatCompletion,
+    ChatCompletionMessageFunctionToolCall,
+    ChatCompletionMessageToolCall,
     ChatCompletionTokenLogprob,
+    Choice,
     ChoiceLogprobs,
     CompletionUsage,
 )
 from dgrid_async.endpoint import Progress
-from dgrid_async.wire import structure, to_bytes
+from dgrid_async.wire import PIECES, copied, fold, join, structure, to_bytes
 
 __all__ = ["ChatCompletionAccumulator", "complete_tool_calls", "failure_in"]
 
@@ -50,6 +54,10 @@ _FIRST = frozenset({"id", "created", "model"})
 _ROUTINE = _FIRST | {"object", "choices", "usage", "obfuscation", "service_tier", "system_fingerprint"}
 # The same of a choice; a `message` beside the delta only repeats it.
 _CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs", "message"})
+# The fields of a piece of a call that says nothing new but more of the arguments.
+_PIECE = frozenset({"index", "function"})
+# What some gateways say in each delta, of which only the content is new.
+_REPEATED = frozenset({"role", "content"})
 # Deeper than any known format goes; what lies below is kept whole, or the interpreter's recursion limit would be met.
 _MAX_DEPTH = 16
 
@@ -62,7 +70,8 @@ class ChatCompletionAccumulator:
         self.failure: Any = None
         # The mutable state: the reply's own fields (None before the first chunk); of a chunk that adds nothing to them,
         # the names, the fingerprint and the tier; the image model's contents; the choices by index; how many of them
-        # have no finish reason yet; and the last usage.
+        # have no finish reason yet; the last usage; and what every snapshot is a copy of until more changes than texts
+        # that grow, beside the choices whose texts it holds.
         self._head: dict[str, Any] | None = None
         self._routine: list[str] | None = None
         self._fingerprint: str | None = None
@@ -71,6 +80,8 @@ class ChatCompletionAccumulator:
         self._choices: dict[int, _Choice] = {}
         self._unfinished = 0
         self._usage: CompletionUsage | None = None
+        self._template: ChatCompletion | None = None
+        self._templated: list[_Choice] = []
 
     @property
     def usage(self) -> CompletionUsage | None:
@@ -93,6 +104,7 @@ class ChatCompletionAccumulator:
             self._take_head(event, wire)
         if event.usage is not None:
             self._usage = event.usage
+            self._template = None
         choices = event.choices
         if choices and self.progress is not OPEN:
             self._refuse_second_stream(event)
@@ -103,35 +115,46 @@ class ChatCompletionAccumulator:
                 state = self._choice(choice, choices)
             content = choice.delta.content
             if content is not None:
-                state.content.append(content)
+                pieces = state.content
+                if not pieces:
+                    self._template = None
+                pieces.append(content)
+                if not len(pieces) % PIECES:
+                    fold(pieces)
             fields = said.get("delta")
-            if fields and (content is None or len(fields) > 1):
+            if fields and (content is None or len(fields) > 1) and not state.grow(choice.delta, fields):
+                self._template = None
                 state.add(choice.delta, fields)
             if choice.finish_reason:
+                self._template = None
                 self._finish(state, choice)
             if choice.logprobs is not None:
                 state.add_logprobs(choice.logprobs)
             if not _CHOICE.issuperset(said):
+                self._template = None
                 state.add_extra(said)
 
     def snapshot(self) -> ChatCompletion | None:
         """Return the completion so far, or None before the first chunk."""
         if self._head is None:
             return None
-        states = [self._choices[index] for index in sorted(self._choices)]
-        body = {**self._head, "object": "chat.completion", "choices": [state.body() for state in states]}
-        if self._contents:
-            body["contents"] = list(self._contents)
-        if self._usage is not None:
-            body["usage"] = self._usage.to_dict()
-        completion = structure(body, ChatCompletion)
-        for choice, state in zip(completion.choices, states, strict=True):
-            choice.logprobs = state.logprobs()
+        if self._template is None:
+            self._templated = [self._choices[index] for index in sorted(self._choices)]
+            body = {**self._head, "object": "chat.completion", "choices": [state.body() for state in self._templated]}
+            if self._contents:
+                body["contents"] = list(self._contents)
+            if self._usage is not None:
+                body["usage"] = self._usage.to_dict()
+            self._template = structure(body, ChatCompletion)
+        completion = copied(self._template)
+        for choice, state in zip(completion.choices, self._templated, strict=True):
+            state.fill(choice)
         return completion
 
     def _take_head(self, chunk: ChatCompletionChunk, wire: dict[str, Any]) -> None:
         """Take in what a chunk says of the reply itself; nearly every chunk says nothing new."""
         head = self._head = {} if self._head is None else self._head
+        self._template = None
         for name, value in wire.items():
             if name in {"object", "choices", "usage", "obfuscation"} or value in (None, "", {}, []):
                 continue
@@ -225,6 +248,15 @@ class _Choice:
         self._logprobs: _Logprobs | None = None
         self._extra: dict[str, Any] = {}
 
+    def grow(self, delta: ChoiceDelta, fields: dict[str, Any]) -> bool:
+        """Take in a delta that adds to the arguments of one call, or to nothing but the content; return whether it is one."""
+        calls = delta.tool_calls
+        if calls:
+            one = self._calls is not None and len(calls) == len(fields) == 1
+            return one and self._calls.grow(calls[0], fields["tool_calls"][0])  # type: ignore[union-attr]  # it is there
+        message = self._message
+        return fields.keys() == _REPEATED and "content" in message and message.get("role") == delta.role
+
     def add(self, delta: ChoiceDelta, fields: dict[str, Any]) -> None:
         """Take in what a delta brings beside its content."""
         for name, value in fields.items():
@@ -262,15 +294,20 @@ class _Choice:
             if name not in _CHOICE and (value or name not in self._extra):
                 self._extra[name] = value
 
-    def logprobs(self) -> ChoiceLogprobs | None:
-        """Return the tokens so far, or None where none came."""
-        return None if self._logprobs is None else self._logprobs.snapshot()
+    def fill(self, choice: Choice) -> None:
+        """Bring a copy of this choice, as it was at some time since only texts grew, up to now."""
+        if self._logprobs is not None:
+            choice.logprobs = self._logprobs.snapshot()
+        if self.content:
+            choice.message.content = join(self.content)
+        if self._calls is not None:
+            self._calls.fill(choice.message.tool_calls or [])
 
     def body(self) -> dict[str, Any]:
         """Return the JSON of the choice so far, logprobs left out."""
         message = self._message.plain()
         if self.content:
-            message["content"] = _join(self.content)
+            message["content"] = join(self.content)
         if self._calls is not None:
             message["tool_calls"] = self._calls.plain()
             complete_tool_calls(message)
@@ -343,9 +380,34 @@ class _ToolCalls:
             if name != "index":
                 call.merge(name, value)
 
+    def grow(self, delta: ChoiceDeltaToolCall, fields: dict[str, Any]) -> bool:
+        """Take in a piece that only adds to the arguments of a call, and return whether it is one."""
+        said = fields.get("function")
+        if delta.id or not _PIECE.issuperset(fields) or not isinstance(said, dict) or len(said) > 1:
+            return False
+        call = self._by_index.get(delta.index)  # type: ignore[arg-type]  # None finds none
+        text = None if call is None else _arguments(call)
+        piece = said.get("arguments")
+        if text is None or not isinstance(piece, str):
+            return False
+        text.append(piece)
+        self._last = call
+        return True
+
+    def fill(self, calls: list[ChatCompletionMessageToolCall]) -> None:
+        """Bring copies of these calls up to now, as `_Choice.fill`."""
+        for call, state in zip(calls, self._in_order(), strict=True):
+            text = _arguments(state)
+            if text is not None and isinstance(call, ChatCompletionMessageFunctionToolCall):
+                call.function.arguments = text.plain()
+
+    def _in_order(self) -> list[_Fields]:
+        """Return the calls in the order of their indices and then of their coming."""
+        return [call for _, call in sorted(self._calls, key=itemgetter(0))]
+
     def plain(self) -> list[dict[str, Any]]:
-        """Return the JSON of the calls so far, in the order of their indices and then of their coming."""
-        calls = [call.plain() for _, call in sorted(self._calls, key=lambda item: item[0])]
+        """Return the JSON of the calls so far, in order."""
+        calls = [call.plain() for call in self._in_order()]
         for call in calls:
             # A request that takes the call back must have the text, be it empty.
             if isinstance(call.get("function"), dict) and call["function"].get("arguments") is None:
@@ -365,6 +427,15 @@ class _ToolCalls:
         if known is not None and delta.id and known.get("id") and _name(delta):
             return None  # an id of its own alone would not do: some gateways make up another for each piece
         return known
+
+
+def _arguments(call: _Fields) -> _Text | None:
+    """Return the arguments of a call of a function, where they are a text that can grow by itself."""
+    if call.get("type", "function") != "function" or "custom" in call:
+        return None
+    function = call.get("function")
+    text = function.get("arguments") if type(function) is _Fields else None
+    return text if type(text) is _Text else None
 
 
 def _name(delta: ChoiceDeltaToolCall) -> str | None:
@@ -387,7 +458,7 @@ class _Fields(dict[str, Any]):
         old = self.get(name)
         kind = type(value)
         if type(old) is _Text and kind is str:
-            old.pieces.append(value)
+            old.append(value)
         elif old is None or (old == "" and kind is str):
             self[name] = _under_way(name, value, depth)
         elif kind is dict and type(old) is _Fields:
@@ -440,9 +511,15 @@ class _Text:
     def __init__(self, piece: str) -> None:
         self.pieces = [piece]
 
+    def append(self, piece: str) -> None:
+        """Take in a piece."""
+        self.pieces.append(piece)
+        if not len(self.pieces) % PIECES:
+            fold(self.pieces)
+
     def plain(self) -> str:
         """Return the text so far."""
-        return _join(self.pieces)
+        return join(self.pieces)
 
 
 class _Sound:
@@ -473,7 +550,7 @@ class _Sound:
         """Return the base64 of the bytes so far."""
         # Two characters of a group say a byte; the sender may have left out the padding after them.
         rest = to_bytes(self._text, "ChoiceDeltaAudio.data") if len(self._text) > 1 else b""
-        return _join(self._encoded) + base64.b64encode(self._tail + rest).decode()
+        return join(self._encoded) + base64.b64encode(self._tail + rest).decode()
 
 
 _UNDER_WAY = (_Text, _Fields, _Items, _Sound)
@@ -494,10 +571,3 @@ def _under_way(name: str, value: Any, depth: int) -> Any:
         items.extend(value, depth + 1)
         return items
     return value
-
-
-def _join(pieces: list[str]) -> str:
-    """Return the pieces as one text, and leave them as one piece."""
-    if len(pieces) > 1:
-        pieces[:] = ["".join(pieces)]
-    return pieces[0] if pieces else ""

@@ -34,7 +34,7 @@ from dgrid_async.apis.generate_content.types import (
     UsageMetadata,
 )
 from dgrid_async.endpoint import Progress
-from dgrid_async.wire import WireObject, structure, wire_names
+from dgrid_async.wire import PIECES, WireObject, fold, structure, wire_names
 
 __all__ = ["GenerateContentAccumulator"]
 
@@ -179,6 +179,8 @@ class _Candidate:
                 self._add_other(part)
             elif text and self._kind is _PLAIN and len(part._wire) == 1:  # noqa: SLF001 -- as above
                 self._pieces.append(text)
+                if not len(self._pieces) % PIECES:
+                    fold(self._pieces)
             else:
                 self._add_text(part, text)
 

@@ -37,10 +37,10 @@ from dgrid_async.apis.messages.events import (
     ThinkingDelta,
     UnknownDelta,
 )
-from dgrid_async.apis.messages.types import Message, ToolUse, Usage
+from dgrid_async.apis.messages.types import Message, Usage
 from dgrid_async.endpoint import Progress
 from dgrid_async.partial_json import PartialJSON
-from dgrid_async.wire import structure, wire_names
+from dgrid_async.wire import PIECES, copied, fold, join, structure, wire_names
 
 __all__ = ["MessageAccumulator"]
 
@@ -81,7 +81,7 @@ class _Block:
         pieces: The pieces of each field that deltas append to; joined in place when a snapshot needs them.
     """
 
-    __slots__ = ("_fed", "_parser", "declared", "pieces", "position", "shell", "stopped")
+    __slots__ = ("_fed", "_parser", "_template", "_templated", "declared", "pieces", "position", "shell", "stopped")
 
     def __init__(self, shell: dict[str, Any], position: int, *, declared: bool) -> None:
         self.shell = shell
@@ -92,6 +92,9 @@ class _Block:
         # What has been parsed of the input's text, and how far: for snapshots of an input that is not whole.
         self._parser: PartialJSON | None = None
         self._fed = 0
+        # What every snapshot's block is a copy of, until the shell changes, and the fields that pieces filled by then.
+        self._template: Any = None
+        self._templated: list[str] = []
         self._take_prefix(shell)
 
     def takes(self, field: str) -> bool:
@@ -103,6 +106,7 @@ class _Block:
         self.declared = True
         kept = {name: value for name, value in self.shell.items() if value and name != "type"}
         self.shell = {**shell, **kept}
+        self._template = None
         self._take_prefix(self.shell)
 
     def _take_prefix(self, shell: dict[str, Any]) -> None:
@@ -122,32 +126,43 @@ class _Block:
                 if not pieces and isinstance(self.shell.get(name), str):
                     pieces.append(self.shell.pop(name))
                 pieces.append(value)
+                if not len(pieces) % PIECES:
+                    fold(pieces)
             elif isinstance(value, list) and isinstance(self.shell.get(name), list):
                 self.shell[name].extend(value)
             elif value is not None:
-                self.shell[name] = _copied(value)
+                self.shell[name] = copied(value)
 
-    def merged(self, *, ended: bool) -> tuple[dict[str, Any], str | None]:
-        """Return the block's JSON so far, and the text of its input where that is no whole object."""
-        merged = _copied(self.shell)
+    def changed(self) -> dict[str, Any]:
+        """Return the shell, to be changed."""
+        self._template = None
+        return self.shell
+
+    def made(self, *, ended: bool) -> Any:
+        """Return the block so far as an object of its own."""
+        grown: dict[str, Any] = {}
         raw = None
         for field, pieces in self.pieces.items():
             if not pieces:
                 continue
-            text = self._joined(pieces)
+            text = join(pieces)
             if field != "input":
-                merged[field] = text
+                grown[field] = text
             elif text and not text.isspace():
-                merged["input"], raw = self._input(text, ended=ended)
-        if raw is not None and ended and _filled(self.shell) is None:
-            merged["input"] = raw  # an unknown block has no other place for it
-        return merged, raw
-
-    @staticmethod
-    def _joined(pieces: list[str]) -> str:
-        if len(pieces) > 1:
-            pieces[:] = ["".join(pieces)]
-        return pieces[0]
+                grown["input"], raw = self._input(text, ended=ended)
+        if _filled(self.shell) is None:
+            if raw is not None and ended:
+                grown["input"] = raw  # an unknown block has no other place for it
+            return _structured({**copied(self.shell), **grown})
+        if self._template is None or [*grown] != self._templated:
+            self._templated = [*grown]
+            self._template = _structured({**copied(self.shell), **{name: {} if name == "input" else "" for name in grown}})
+        block = copied(self._template)
+        for name, value in grown.items():
+            setattr(block, name, value)
+        if raw is not None:
+            block.input_raw = raw
+        return block
 
     def _input(self, text: str, *, ended: bool) -> tuple[Any, str | None]:
         # Parsing a whole text at once is cheaper than in pieces, so an input of which no live snapshot was taken is.
@@ -184,11 +199,13 @@ class MessageAccumulator:
         self.progress = Progress.OPEN
         self.failure: Any = None
         # The mutable state beside these: the message's JSON without content and usage (None before the first event that
-        # adds to it), the usage's, whether its start has come; all blocks, and the latest at each index; the pieces of
+        # adds to it), the usage's, what every snapshot is a copy of until they change, its content left out; whether its
+        # start has come; all blocks in their order, and the latest at each index; the pieces of
         # text and those of JSON of the block at each index that takes them, which save the common deltas all other
         # questions; the last position in use.
         self._message: dict[str, Any] | None = None
         self._usage: dict[str, Any] | None = None
+        self._template: Message | None = None
         self._started = False
         self._blocks: list[_Block] = []
         self._at: dict[int, _Block] = {}
@@ -208,18 +225,22 @@ class MessageAccumulator:
                 pieces = self._text.get(event.index)
                 if pieces is not None:
                     pieces.append(delta.text)
+                    if not len(pieces) % PIECES:
+                        fold(pieces)
                     return
             elif type(delta) is InputJSONDelta:
                 pieces = self._json.get(event.index)
                 if pieces is not None:
                     pieces.append(delta.partial_json)
+                    if not len(pieces) % PIECES:
+                        fold(pieces)
                     return
             self._add_delta(event.index, delta)
             return
         match event:
             case ContentBlockStart():
                 if event.content_block is not None:
-                    self._start_block(event.index, _copied(event.content_block.to_dict()))
+                    self._start_block(event.index, copied(event.content_block.to_dict()))
             case ContentBlockStop():
                 if event.index in self._at:
                     self._at[event.index].stopped = True
@@ -236,7 +257,7 @@ class MessageAccumulator:
     @property
     def usage(self) -> Usage | None:
         """The counts so far, as the message holds them; None if none came."""
-        return None if self._usage is None else structure(_copied(self._usage), Usage)
+        return None if self._usage is None else structure(copied(self._usage), Usage)
 
     def snapshot(self) -> Message | None:
         """Return the message so far as an object of its own, or None before the first event that adds to it.
@@ -245,20 +266,19 @@ class MessageAccumulator:
         """
         if self._message is None:
             return None
+        if self._template is None:
+            data = {**copied(self._message), "content": []}
+            if self._usage is not None:
+                data["usage"] = copied(self._usage)
+            self._template = structure(data, Message)
+        message = copied(self._template)
         ended = self.progress is not Progress.OPEN
-        blocks = sorted(self._blocks, key=lambda block: block.position)
-        merged = [block.merged(ended=ended or block.stopped) for block in blocks]
-        data = _copied(self._message)
-        data["content"] = [content for content, _ in merged]
-        if self._usage is not None:
-            data["usage"] = _copied(self._usage)
-        message = structure(data, Message)
-        for block, (_, raw) in zip(message.content, merged, strict=True):
-            if raw is not None and isinstance(block, ToolUse):
-                block.input_raw = raw
+        message.content = [block.made(ended=ended or block.stopped) for block in self._blocks]
         return message
 
     def _begin(self) -> dict[str, Any]:
+        """Return the message's JSON, to be changed; the usage may be changed too."""
+        self._template = None
         if self._message is None:
             self._message = {}
         return self._message
@@ -267,7 +287,7 @@ class MessageAccumulator:
         if self._started:
             raise ValueError("a second message_start came inside one stream")
         self._started = True
-        data = _copied(event.message.to_dict())
+        data = copied(event.message.to_dict())
         usage = data.pop("usage", None)
         content = data.pop("content", None) or []
         # A message_delta may have come before, and knows better.
@@ -298,6 +318,7 @@ class MessageAccumulator:
         if self._at.get(index) is not block:
             self._at[index] = block
             self._blocks.append(block)
+            self._blocks.sort(key=lambda block: block.position)
             self._last = max(self._last, block.position)
         for field, pieces in (("text", self._text), ("input", self._json)):
             if block.takes(field):
@@ -323,17 +344,21 @@ class MessageAccumulator:
         if type(delta) is InputJSONDelta:
             block.pieces.setdefault("input", []).append(delta.partial_json)
         elif type(delta) is SignatureDelta:
-            block.shell["signature"] = delta.signature
+            block.changed()["signature"] = delta.signature
         elif type(delta) is CitationsDelta:
             if delta.citation is not None:
-                block.shell["citations"] = block.shell.get("citations") or []
-                block.shell["citations"].append(_copied(delta.citation.to_dict()))
+                shell = block.changed()
+                shell["citations"] = shell.get("citations") or []
+                shell["citations"].append(copied(delta.citation.to_dict()))
         else:
-            block.pieces.setdefault(field, []).append(getattr(delta, field))
+            pieces = block.pieces.setdefault(field, [])
+            pieces.append(getattr(delta, field))
+            if not len(pieces) % PIECES:
+                fold(pieces)
 
     def _change_message(self, event: MessageDelta) -> None:
         message = self._begin()
-        body = _copied(event.delta.to_dict())
+        body = copied(event.delta.to_dict())
         for name in ("stop_reason", "stop_sequence", "stop_details"):
             if name in body:
                 message[name] = body[name]
@@ -342,9 +367,9 @@ class MessageAccumulator:
         # New fields of the message are announced here too; one that the message has already is not theirs to change.
         for name, value in {**event.delta.extra, **event.extra}.items():
             if value is not None and name not in wire_names(Message):
-                message[name] = _copied(value)
+                message[name] = copied(value)
         if event.usage is not None:
-            counts = {name: count for name, count in _copied(event.usage.to_dict()).items() if count is not None}
+            counts = {name: count for name, count in copied(event.usage.to_dict()).items() if count is not None}
             self._usage = {**(self._usage or {}), **counts}
         if self.progress is not Progress.CLOSED:
             self.progress = Progress.OPEN if message.get("stop_reason") is None else Progress.COMPLETE
@@ -356,6 +381,11 @@ def _filled(shell: dict[str, Any]) -> frozenset[str] | None:
     return _FILLED.get(kind) if isinstance(kind, str) else None
 
 
+def _structured(block: dict[str, Any]) -> Any:
+    """Return the object of a content block's JSON."""
+    return structure({"content": [block]}, Message).content[0]
+
+
 def _continues(block: _Block, shell: dict[str, Any]) -> bool:
     """Return whether a start belongs to the block that is at its index already."""
     if not block.declared:
@@ -364,21 +394,3 @@ def _continues(block: _Block, shell: dict[str, Any]) -> bool:
         return filled is None or mine <= filled
     same = all(block.shell.get(name) == shell.get(name) for name in ("type", "id"))
     return same and not block.stopped
-
-
-def _copied(value: Any) -> Any:
-    """Return a copy of a JSON value that shares nothing that can change.
-
-    Without recursion: a server may nest what we do not know deeper than Python's stack.
-    """
-    if not isinstance(value, (dict, list)):
-        return value
-    root = value.copy()
-    todo: list[Any] = [root]
-    while todo:
-        container = todo.pop()
-        for place, item in container.items() if container.__class__ is dict else enumerate(container):
-            if item.__class__ is dict or item.__class__ is list:
-                container[place] = item.copy()
-                todo.append(container[place])
-    return root

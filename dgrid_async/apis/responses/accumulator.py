@@ -24,7 +24,7 @@ from dgrid_async.apis.responses import events as on
 from dgrid_async.apis.responses.events import Event
 from dgrid_async.apis.responses.types import Response, ResponseUsage
 from dgrid_async.endpoint import Progress
-from dgrid_async.wire import structure, to_bytes
+from dgrid_async.wire import PIECES, fold, join, structure, to_bytes
 
 __all__ = ["ResponseAccumulator", "failure_in"]
 
@@ -83,9 +83,7 @@ class _Text:
 
     def plain(self) -> str:
         """Return the text so far, and leave it as one piece."""
-        if len(self.pieces) != 1:
-            self.pieces[:] = ["".join(self.pieces)]
-        return self.pieces[0]
+        return join(self.pieces)
 
 
 class _Sound(_Text):
@@ -296,7 +294,7 @@ class ResponseAccumulator:
         self._next_index = 0
         self._output: list[Any] | None = None
         self._usage: ResponseUsage | None = None
-        self._growing: dict[Any, Callable[[str], None]] = {}
+        self._growing: dict[Any, _Text] = {}
 
     @property
     def usage(self) -> ResponseUsage | None:
@@ -313,10 +311,13 @@ class ResponseAccumulator:
         place_of = _PLACES.get(kind)
         if place_of is not None:
             place = place_of(event)
-            append = self._growing.get(place)
-            if append is None:
-                append = self._growing[place] = _GROWTHS[kind].text(self, event).pieces.append
-            append(event.delta)  # type: ignore[union-attr,arg-type]  # an event with a growth has one, a string
+            text = self._growing.get(place)
+            if text is None:
+                text = self._growing[place] = _GROWTHS[kind].text(self, event)
+            pieces = text.pieces
+            pieces.append(event.delta)  # type: ignore[union-attr,arg-type]  # an event with a growth has one, a string
+            if not len(pieces) % PIECES and text.__class__ is _Text:
+                fold(pieces)
             if kind is on.OutputTextDelta and event.logprobs:  # type: ignore[union-attr]  # seen by its class
                 self._add_logprobs(event)
             return

@@ -815,6 +815,55 @@ def test_snapshot_is_an_object_of_its_own() -> None:
     assert last.usage.total_tokens == 2
 
 
+def test_a_snapshot_at_each_chunk_changes_none_that_follows() -> None:
+    chunks = [
+        chunk({"role": "assistant"}, kept={"x": 1}),
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"role": "assistant", "content": "a"}),
+        chunk({"role": "assistant", "content": "b"}, kept={"x": 1}),
+        chunk({"reasoning_content": "r"}),
+        chunk({"reasoning_content": "s", "novel": ["t"]}),
+        chunk({"tool_calls": [piece("", "f", index=1, id="1", type="function")]}),
+        chunk({"tool_calls": [piece('{"a"', index=1)]}),
+        chunk({"tool_calls": [piece("x", "g", index=0, id="0")]}),
+        chunk({"tool_calls": [piece(":1}", index=1)]}),
+        chunk({"tool_calls": [piece("y", index=0), piece(" ", index=1)]}),
+        chunk({"tool_calls": [{"index": 2, "id": "2", "type": "novel", "function": {"arguments": "p"}}]}),
+        chunk({"tool_calls": [{"index": 2, "function": {"arguments": "q"}}]}),
+        chunk({"tool_calls": [{"index": 3, "id": "3", "custom": {"name": "c", "input": "v"}}]}),
+        chunk({"tool_calls": [{"index": 3, "custom": {"input": "w"}}]}),
+        chunk({"tool_calls": [{"index": 3, "function": {"arguments": "z"}}]}),
+        chunk({"tool_calls": [piece(" ", index=1)]}, usage={"total_tokens": 2, "kept": {"x": 1}}),
+        chunk({"content": "c"}, system_fingerprint="fp"),
+        chunk({}, "tool_calls"),
+    ]
+    live = ChatCompletionAccumulator()
+    for count, data in enumerate(chunks, 1):
+        one, other = feed(live, data).snapshot(), feed(ChatCompletionAccumulator(), *chunks[:count]).snapshot()
+        assert one is not None
+        assert other is not None
+        assert one.to_dict() == other.to_dict()
+        assert [*one.to_dict()["choices"][0]["message"]] == [*other.to_dict()["choices"][0]["message"]]
+        for call in one.tool_calls:
+            call.to_dict().clear()
+        one.choices[0].message.content = "mine"
+        one.choices.clear()
+        one.extra.get("kept", {})["x"] = "mine"
+        if one.usage is not None:
+            one.usage.extra["kept"]["x"] = "mine"
+
+
+def test_a_long_text_is_held_in_few_pieces() -> None:
+    start = chunk({"tool_calls": [piece("", "f", index=0, id="1")]})
+    accumulator = feed(ChatCompletionAccumulator(), start, *[chunk({"content": "abcd"})] * 2000)
+    feed(accumulator, *[chunk({"tool_calls": [piece("abcd", index=0)]})] * 2000)
+    state = accumulator._choices[0]
+    assert len(state.content) < 200
+    reply = accumulator.snapshot()
+    assert reply is not None
+    assert reply.text == reply.tool_calls[0].function.arguments == "abcd" * 2000  # type: ignore[union-attr]  # a function's
+
+
 def test_chunks_stay_as_they_were() -> None:
     chunks = [
         chunk(

@@ -658,6 +658,50 @@ def test_what_a_consumer_does_to_an_event_stays_out_of_the_message() -> None:
     assert "mine" not in json.dumps(after.to_dict())
 
 
+def test_a_snapshot_at_each_event_changes_none_that_follows() -> None:
+    wire = [
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": ""}},
+        {**START, "message": {**START["message"], "kept": {"x": 1}}},
+        block(0, "thinking"),
+        delta(0, "thinking_delta", thinking="hm"),
+        delta(0, "signature_delta", signature="s"),
+        delta(0, "thinking_delta", thinking="m"),
+        block(1, citations=[]),
+        text(1, "a"),
+        delta(1, "citations_delta", citation={"type": "page_location", "cited_text": "c"}),
+        text(1, "b"),
+        block(2, "tool_use", id="t", input={"first": 1}, kept=[1]),
+        *arguments(2, '{"list": [1, {"x"', ": 2}, 3", "]", "}"),
+        stop(2),
+        block(3, "tool_use", id="u"),
+        *arguments(3, '{"broken": ', "tru", "x"),
+        block(4, "future_block", text="c"),
+        text(4, "d"),
+        delta(4, "future_delta", text="d"),
+        ending(usage={"output_tokens": 9}),
+        STOP,
+    ]
+    live = accumulated()
+    for count, data in enumerate(wire, 1):
+        live.add(messages.decode_event(data))  # type: ignore[arg-type]  # none is a ping
+        one, other = live.snapshot(), accumulated(*wire[:count]).snapshot()
+        assert one is not None
+        assert other is not None
+        assert json.dumps(one.to_dict()) == json.dumps(other.to_dict())
+        raw = [[getattr(part, "input_raw", None) for part in found.content] for found in (one, other)]
+        assert raw[0] == raw[1]
+        one.content.clear()
+        one.extra.get("kept", {})["x"] = "mine"
+
+
+def test_a_long_text_is_held_in_few_pieces() -> None:
+    accumulator = accumulated(START, block(0), *[text(0, "abcd")] * 2000)
+    assert len(accumulator._text[0]) < 200
+    message = accumulator.snapshot()
+    assert message is not None
+    assert message.text == "abcd" * 2000
+
+
 def test_what_was_joined_is_not_joined_again() -> None:
     accumulator = accumulated(START, block(0), text(0, "a"), text(0, "b"))
     accumulator.snapshot()
@@ -725,4 +769,6 @@ def test_a_snapshot_at_each_event_does_not_pay_for_the_pieces_before(make: str) 
 
 @pytest.mark.parametrize("make", ["text", "tool_use"])
 def test_a_common_delta_costs_one_append(make: str) -> None:
-    assert calls_for(2000, live=False, make=make) - calls_for(1000, live=False, make=make) <= 1000 * 3
+    assert (
+        calls_for(2000, live=False, make=make) - calls_for(1000, live=False, make=make) <= 1000 * 4.5
+    )  # a look at how many there are, and what folds them
