@@ -40,7 +40,7 @@ from dgrid_async.errors import (
 
 if TYPE_CHECKING:
     from dgrid_async.apis import chat_completions, generate_content, messages, responses
-    from dgrid_async.batch.limits import BatchLimits
+    from dgrid_async.batch.limiter import BatchLimits
     from dgrid_async.batch.outcome import Outcome
     from dgrid_async.client import AsyncDGrid
     from dgrid_async.request import Request
@@ -89,7 +89,7 @@ __all__ = [
 _SLICES = frozenset({"chat_completions", "generate_content", "messages", "responses"})
 _HOMES = {
     "AsyncDGrid": "client",
-    "BatchLimits": "batch.limits",
+    "BatchLimits": "batch.limiter",
     "EventStream": "stream",
     "Outcome": "batch.outcome",
     "Request": "request",

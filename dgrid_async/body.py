@@ -17,7 +17,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import orjson
 
@@ -240,7 +240,7 @@ class Body(Generic[Event, ReplyT]):
             return
         # Only the first can have come in more than one chunk.
         large = payloads and payloads[0].__class__ is memoryview
-        loads: Callable[[Any], Any] = codec.decode_large if large else orjson.loads
+        loads = cast("Callable[[Any], Any]", codec.decode_large if large else orjson.loads)
         decode, append = self._decode, self.ready.append
         for n, payload in enumerate(payloads):  # noqa: B007 -- where the slow way begins
             try:

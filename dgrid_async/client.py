@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dgrid_async.apis.messages.params import CreateParams as MessagesParams
     from dgrid_async.apis.responses.params import CreateParams as ResponsesParams
     from dgrid_async.batch.job import Batch
-    from dgrid_async.batch.limits import BatchLimits
+    from dgrid_async.batch.limiter import BatchLimits
     from dgrid_async.batch.mapping import Each, Outcomes, Requests
 
     MessageStream: TypeAlias = EventStream[messages.Event, messages.Message]
@@ -59,6 +59,16 @@ __all__ = ["AsyncDGrid"]
 T = TypeVar("T")
 
 _USER_AGENT = f"dgrid-async/{__version__} Python/{sys.version_info.major}.{sys.version_info.minor}"
+# What every request carries unless the caller says otherwise.
+_PLAIN = {
+    "user-agent": _USER_AGENT,
+    "content-type": "application/json",
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate",
+}
+# A compressed event stream comes in bursts: the compressor waits for more.
+_STREAMED = {**_PLAIN, "accept": "text/event-stream", "accept-encoding": "identity"}
+_NONE: Mapping[str, Any] = {}
 
 
 @attrs.frozen(kw_only=True)
@@ -258,7 +268,7 @@ class AsyncDGrid:
         Raises:
             ConfigError: An option has no meaning.
         """
-        from dgrid_async.batch.limits import BatchLimits
+        from dgrid_async.batch.limiter import BatchLimits
         from dgrid_async.batch.mapping import fan_out, limiter_of, sender
 
         own = _of(BatchLimits, "limits", limits)
@@ -286,7 +296,9 @@ class AsyncDGrid:
             if params.get(required) is None:
                 raise TypeError(f"{name}() is missing its required parameter {required!r}")
         own = self._options
-        options = {option: params.pop(option) for option in CALL_OPTIONS & params.keys()}
+        options: Mapping[str, Any] = _NONE
+        if not CALL_OPTIONS.isdisjoint(params):
+            options = {option: params.pop(option) for option in CALL_OPTIONS & params.keys()}
         try:
             target = endpoint.encode(params, streamed)
             fields, query = target.body, target.query
@@ -306,22 +318,14 @@ class AsyncDGrid:
                 headers=self._headers(target.headers, options, streamed=streamed),
                 secret=own.secret,
                 streamed=streamed,
-                timeouts=_of(Timeouts, "timeouts", options.get("timeouts"), own.timeouts),
-                retries=_of(Retries, "retries", options.get("retries"), own.retries),
+                timeouts=_of(Timeouts, "timeouts", options.get("timeouts"), own.timeouts) if options else own.timeouts,
+                retries=_of(Retries, "retries", options.get("retries"), own.retries) if options else own.retries,
                 limits=self._pool.limits,
             ),
         )
 
     def _headers(self, special: Mapping[str, str], options: Mapping[str, Any], *, streamed: bool) -> dict[str, str]:
-        headers = {
-            "user-agent": _USER_AGENT,
-            "content-type": "application/json",
-            "accept": "text/event-stream" if streamed else "application/json",
-            # A compressed event stream comes in bursts: the compressor waits for more.
-            "accept-encoding": "identity" if streamed else "gzip, deflate",
-            **special,
-            **self._options.headers,
-        }
+        headers = {**(_STREAMED if streamed else _PLAIN), **special, **self._options.headers}
         if not options:
             return headers
         extra = _mapping(options, "extra_headers")

@@ -79,19 +79,35 @@ class Request:
         """
         if not _is_object(body):
             raise ConfigError(f"a body is a JSON object, not a {type(body).__name__}")
-        endpoint, params = _ROUTES.get(url), dict(body)
-        stream = params.pop("stream", None) is True
+        _custom_id(None, None, custom_id)
+        return cls.of_fields(url, dict(body), custom_id)
+
+    @classmethod
+    def of_fields(cls, url: Any, fields: dict[str, Any], custom_id: str | None) -> Self:
+        """Return what `from_url` does, of a body that was just decoded: its dict becomes the request's own.
+
+        Raises:
+            ConfigError: As `from_url`.
+        """
+        endpoint = _ROUTES.get(url) if isinstance(url, str) else None
+        stream = fields.pop("stream", None) is True
         if endpoint is None:
             model, method = _model_of(url)
-            endpoint, params["model"] = _GENERATE, model
+            endpoint, fields["model"] = _GENERATE, model
             stream = stream or _METHODS[method]
-        if not CALL_OPTIONS.isdisjoint(params):
-            name = min(CALL_OPTIONS & params.keys())
+        if not CALL_OPTIONS.isdisjoint(fields):
+            name = min(CALL_OPTIONS & fields.keys())
             raise ConfigError(f"the body holds {name!r}, which is an option of this client and no field of a request")
-        for required in endpoint_named(endpoint).required:
-            if params.get(required) is None:
+        for required in _REQUIRED.get(endpoint) or _required(endpoint):
+            if fields.get(required) is None:
                 raise ConfigError(f"the body has no {required!r}, which {url} requires")
-        return cls(endpoint, params, custom_id, stream)
+        # The fields are right by now; checking them once more would cost as much as all of the above.
+        request = cls.__new__(cls)
+        _set_endpoint(request, endpoint)
+        _set_params(request, fields)
+        _set_custom_id(request, custom_id)
+        _set_stream(request, stream)
+        return request
 
     @property
     def url(self) -> str:
@@ -117,6 +133,12 @@ class Request:
         return {name: value for name, value in self.params.items() if name not in CALL_OPTIONS}
 
 
+# How a frozen class with slots is filled.
+_slots: Any = Request
+_set_endpoint, _set_params = _slots.endpoint.__set__, _slots.params.__set__
+_set_custom_id, _set_stream = _slots.custom_id.__set__, _slots.stream.__set__
+
+
 def _is_object(body: Any) -> bool:
     return isinstance(body, Mapping) and {str}.issuperset(map(type, body))
 
@@ -128,6 +150,14 @@ def _model_of(url: Any) -> tuple[str, str]:
         if model and method in _METHODS:
             return unquote(model), method
     raise ConfigError(f"url={url!r}: give one of {', '.join(URLS)}")
+
+
+# What each endpoint requires, once it was asked for.
+_REQUIRED: dict[str, tuple[str, ...]] = {}
+
+
+def _required(endpoint: str) -> tuple[str, ...]:
+    return _REQUIRED.setdefault(endpoint, endpoint_named(endpoint).required)
 
 
 @cache

@@ -86,7 +86,8 @@ def test_the_streaming_method_is_streamed_and_a_model_is_unquoted() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["/v1/embeddings", "", "v1/messages", "/v1/messages/", "/v1/models/:generateContent", "/v1/models/m:count", None, 5]
+    "url",
+    ["/v1/embeddings", "", "v1/messages", "/v1/messages/", "/v1/models/:generateContent", "/v1/models/m:count", None, 5, ["x"]],
 )
 def test_an_unknown_url_is_refused_with_the_known(url: Any) -> None:
     with pytest.raises(ConfigError, match="/v1/chat/completions") as caught:
@@ -118,6 +119,18 @@ def test_a_body_that_cannot_be_sent_is_refused(url: str, body: Any, said: str) -
 def test_a_request_that_is_none_is_refused(arguments: tuple[Any, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Request(*arguments)
+
+
+def test_a_body_is_not_changed_and_its_fields_may_be_given_away() -> None:
+    body = {"model": "m", "input": "x", "stream": True}
+    request = Request.from_url("/v1/responses", body, "one")
+    assert body["stream"]
+    fields = dict(body)
+    given = Request.of_fields("/v1/responses", fields, "one")
+    assert given == request
+    assert given.params is fields
+    with pytest.raises(ConfigError, match="custom_id"):
+        Request.from_url("/v1/responses", body, 5)  # type: ignore[arg-type]
 
 
 def test_a_value_without_a_wire_form_is_refused() -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dgrid_async.batch.limits import BatchLimits
+from dgrid_async.batch.limiter import BatchLimits
 from dgrid_async.batch.outcome import Outcome
 
 if TYPE_CHECKING:
     from dgrid_async.batch.job import Batch
     from dgrid_async.batch.mapping import Outcomes
+    from dgrid_async.batch.merging import merge
     from dgrid_async.batch.progress import Progress
     from dgrid_async.batch.report import Prices, Report
     from dgrid_async.batch.shards import WorkerLostError, run_sharded
@@ -27,6 +28,7 @@ __all__ = [
     "Progress",
     "Report",
     "WorkerLostError",
+    "merge",
     "run_sharded",
 ]
 
@@ -37,6 +39,7 @@ _HOMES = {
     "Progress": "progress",
     "Report": "report",
     "WorkerLostError": "shards",
+    "merge": "merging",
     "run_sharded": "shards",
 }
 

@@ -1,13 +1,15 @@
 """The run of a batch: lines in, calls made, answers written, until there are none left or somebody says stop.
 
 Rules
-1. A line is written before its call gives its place up: what a kill makes be called again is no more than what was in flight.
+1. Answers that are not yet with the system count as if their calls were still under way: no call begins where the two together
+   would be more than may be. So what a kill makes be called again is never more than may be in flight. With room to spare,
+   answers of one pass of the loop go out in one write; without, each is written before the next call begins.
    Only ordered output waits for its turn, and may be called again with it.
 2. Whoever says stop once lets what is in flight end; nothing new is begun.
 3. A failure of a line is written and the run goes on. A failure of the whole job (the key is refused, the money is spent,
    nobody answers any more) is not the line's: it stops the run, and the line is called again by the next one.
 
-What is read and written is `lines`' and `ledger`'s, how fast it goes is `limits`'.
+What is read and written is `lines`' and `ledger`'s, how fast it goes is `limiter`'s.
 """
 
 from __future__ import annotations
@@ -15,19 +17,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
-from itertools import islice
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from dgrid_async.batch import lines, output
 from dgrid_async.batch.ledger import Files, Ledger, Settings
-from dgrid_async.batch.limits import BatchLimits, Turn
+from dgrid_async.batch.limiter import BatchLimits, Turn
 from dgrid_async.batch.mapping import Send, fan_out, limiter_of, sender
-from dgrid_async.batch.merge import sort
+from dgrid_async.batch.merging import sort
 from dgrid_async.batch.outcome import Outcome
 from dgrid_async.batch.progress import Progress, Rate
 from dgrid_async.batch.report import Prices, Report, Tokens
@@ -47,8 +49,8 @@ __all__ = ["Batch", "Job", "PathLike"]
 
 PathLike = str | os.PathLike[str]
 
-# Lines that are read at a time, and their bytes: the way to another thread and back costs as much as a dozen of them.
-_AT_A_TIME, _BYTES_AT_A_TIME = 256, 1024 * 1024
+# Lines that are looked into before the loop has its turn at the latest: a few milliseconds.
+_AT_A_TIME = 256
 _SYNC_SECONDS = 1.0
 _SHOW_SECONDS = 0.25
 # So many calls in a row that no gateway answered, retries included: then it is not there.
@@ -56,6 +58,7 @@ _UNANSWERED = 100
 _LAST_SECONDS = 0.1
 
 _KEY = "idempotency_key"
+_INTERRUPTED = "interrupted"
 
 
 class _NotSentError(DGridError):
@@ -112,7 +115,8 @@ class Batch:
             retry_failed: Call the lines again that failed. They get new keys; their old failures are kept beside the new.
             prices: What a million tokens costs, by model: see `Prices`.
             progress: Called a few times a second.
-            stop: Once it is set, what is in flight ends and nothing new is begun.
+            stop: Once it is set, what is in flight ends and nothing new is begun; while the input is
+                still surveyed, the run ends and its report knows of no lines.
 
         Raises:
             ConfigError: A file cannot be read or written, another run writes it, or input or settings have changed.
@@ -127,35 +131,59 @@ class Batch:
         if concurrency is not None:
             limits = attrs.evolve(limits or BatchLimits(), concurrency=concurrency)
         number, shards = shard
-        given_up = threading.Event()
-
-        def tick(_lines: int) -> None:
-            if given_up.is_set():
-                raise ClientClosedError("the run was cancelled while it read its input")
-
-        opening = asyncio.ensure_future(
-            asyncio.to_thread(
+        ledger = await _opened(
+            partial(
                 Ledger.open,
                 Path(input),
-                Files.of(output, failures),
+                files := Files.of(output, failures),
                 Settings(base_url=own, endpoint=endpoint, ordered=ordered, shard=number - 1, shards=shards),
                 job=job,
                 retry=retry_failed,
-                tick=tick,
-            )
+            ),
+            stop,
         )
-        try:
-            ledger = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            given_up.set()
-            opening.add_done_callback(_close)
-            raise
+        if ledger is None:
+            return Report(output=str(files.output), failures=str(files.failures), stopped=_INTERRUPTED)
         with ledger:
             report = await Job(self._client, ledger, limits=limits, prices=prices).run(progress=progress, stop=stop)
             if ordered and not report.left and ledger.fingerprint.turn:
                 # What failed at first stands behind the rest.
                 await asyncio.to_thread(sort, ledger.files, ledger.fingerprint)
             return report
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for the ledger any more."""
+
+
+async def _opened(opener: Callable[..., Ledger], stop: asyncio.Event | None) -> Ledger | None:
+    """Return the ledger, opened in a thread; None where somebody said stop before it was.
+
+    Cancel: the thread ends soon, and gives the files up.
+    """
+    given_up = threading.Event()
+
+    def tick(_lines: int) -> None:
+        if given_up.is_set():
+            raise _GivenUpError
+
+    opening = asyncio.ensure_future(asyncio.to_thread(opener, tick=tick))
+    stopped = None if stop is None else asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([each for each in (opening, stopped) if each is not None], return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            given_up.set()
+        try:
+            return await asyncio.shield(opening)
+        except _GivenUpError:
+            return None
+    except asyncio.CancelledError:
+        given_up.set()
+        opening.add_done_callback(_close)
+        raise
+    finally:
+        if stopped is not None:
+            stopped.cancel()
 
 
 def _close(opening: asyncio.Future[Ledger]) -> None:
@@ -190,7 +218,8 @@ class Job:
         self._ordered = ledger.fingerprint.settings.ordered
         # The mutable state: the numbers of the lines that were pulled, by their keys; bad
         # lines that wait for their turn; how many calls are under way, and how many in a row nobody answered; whether
-        # nothing new is begun, since when nothing is under way then, and the failure that is the whole job's.
+        # nothing new is begun, since when nothing is under way then, the failure that is the whole job's,
+        # and that of a write.
         self._numbers: dict[str, int] = {}
         self._bad: list[lines.Line] = []
         self._in_flight = 0
@@ -198,6 +227,7 @@ class Job:
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
         self._fatal: DGridError | None = None
+        self._lost: OSError | None = None
         self._began = monotonic()
         self._rate = Rate()
         self.report = Report(
@@ -235,6 +265,7 @@ class Job:
             await asyncio.gather(*beside, return_exceptions=True)
             await source.aclose()
             await reader.close()
+            self._ledger.flush()
             if not self._ordered or len(self._ledger.done) + len(self._bad) == self.report.lines:
                 self._write_bad()
             await asyncio.shield(asyncio.to_thread(self._ledger.sync))
@@ -270,7 +301,7 @@ class Job:
 
     async def _calls(self, source: AsyncGenerator[Request]) -> None:
         async with fan_out(source, self._send, limiter=self._limiter, ordered=self._ordered) as outcomes:
-            reading = asyncio.ensure_future(self._read(outcomes))
+            reading = asyncio.ensure_future(outcomes.hand_to(self._take))
             drained = asyncio.ensure_future(self._drained.wait())
             try:
                 await asyncio.wait((reading, drained), return_when=asyncio.FIRST_COMPLETED)
@@ -280,39 +311,37 @@ class Job:
                 for task in (reading, drained):
                     task.cancel()
                 await asyncio.wait((reading, drained))
+            if self._lost is not None:
+                raise self._lost
             if not reading.cancelled():
                 reading.result()
 
-    async def _read(self, outcomes: AsyncIterator[Outcome]) -> None:
-        report = self.report
-        async for outcome in outcomes:
-            if self._ordered:
-                self._write(outcome.request, outcome.reply, outcome.error)
-            if outcome.attempts:
-                report.calls += 1
-                report.attempts += outcome.attempts
-                report.latencies.add(outcome.seconds)
+    def _take(self, outcome: Outcome) -> None:
+        self._write(outcome.request, outcome.reply, outcome.error)
+        if outcome.attempts:
+            report = self.report
+            report.calls += 1
+            report.attempts += outcome.attempts
+            report.latencies.add(outcome.seconds)
 
     async def _send(self, request: Request, turn: Turn) -> Any:
         if self._stopping.is_set():
             turn.attempts = 0
             raise _NotSentError("the run was stopped before this line was sent")
         self._in_flight += 1
+        if self._in_flight + len(self._ledger.gathered) > self._limiter.concurrency.limit:
+            self._ledger.flush()
         try:
             try:
                 reply = await self._make(request, turn)
             except DGridError as error:
                 self._judge(error)
-                if not self._ordered:
-                    self._write(request, None, error)
                 raise
             self._unanswered = 0
-            if not self._ordered:
-                self._write(request, reply, None)
             return reply
         finally:
             self._in_flight -= 1
-            if self._stopping.is_set() and not self._in_flight:
+            if not self._in_flight and self._stopping.is_set():
                 self._drained.set()
 
     def _judge(self, error: DGridError) -> None:
@@ -338,11 +367,21 @@ class Job:
             ledger.fail(number, output.failed(key, request.custom_id, number, error))
             return
         body = reply.to_dict()
+        if not ledger.gathered:
+            asyncio.get_running_loop().call_soon(self._flush)
         ledger.answer(number, output.answered(key, request.custom_id, reply.request_id, body))
         tokens = Tokens.of(body)
         report.tokens.add(tokens)
         if self._prices is not None:
             report.price(self._prices.cost(tokens, request.params.get("model"), body.get("model"), body.get("modelVersion")))
+
+    def _flush(self) -> None:
+        try:
+            self._ledger.flush()
+        except OSError as error:
+            # Nobody waits for this; whoever runs the calls is told.
+            self._lost = error
+            self._drained.set()
 
     def _write_bad(self, before: int | None = None) -> None:
         """Write the bad lines in hand; in ordered output those alone that stand before a line."""
@@ -356,17 +395,21 @@ class Job:
 
     async def _requests(self, reader: _Reader) -> AsyncGenerator[Request]:
         while not self._stopping.is_set() and (some := await reader.take()):
-            for line in some:
+            for place, (number, text) in enumerate(some):
                 if self._stopping.is_set():
                     return
+                if place % _AT_A_TIME == _AT_A_TIME - 1:
+                    await asyncio.sleep(0)  # calls that end without waiting must not keep the loop
+                line = self._ledger.line(number, text)
                 if line.request is None:
                     self._bad.append(line)
                     if not self._ordered:
                         self._write_bad()
                     continue
-                key = self._ledger.key(line.number)
-                self._numbers[key] = line.number
-                cast("dict[str, Any]", line.request.params)[_KEY] = key  # a dict that nobody else has
+                key = self._ledger.key(number)
+                self._numbers[key] = number
+                params: Any = line.request.params
+                params[_KEY] = key  # a dict that nobody else has
                 yield line.request
 
     # ---------------------------------------------------------------------------------------------------- beside the calls
@@ -390,17 +433,21 @@ class Job:
         report.answered, report.failed = ledger.answered, ledger.failed
         report.seconds = monotonic() - self._began
         if report.left and self._stopping.is_set():
-            report.stopped = "interrupted" if self._fatal is None else type(self._fatal).__name__
+            report.stopped = _INTERRUPTED if self._fatal is None else type(self._fatal).__name__
 
 
 class _Reader:
-    """Reads lines in a thread, some at a time, and always those that are wanted next."""
+    """Reads lines in a thread, a block at a time, and always the one that is wanted next.
 
-    def __init__(self, source: Generator[lines.Line]) -> None:
+    It does not look into them: two threads that both compute take turns at it, and the turns cost more than the lines.
+    """
+
+    def __init__(self, source: Generator[list[lines.Unread]]) -> None:
         self._source = source
-        self._reading: asyncio.Future[list[lines.Line]] | None = None
+        self._reading: asyncio.Future[list[lines.Unread]] | None = None
+        self._closed = False
 
-    async def take(self) -> list[lines.Line]:
+    async def take(self) -> list[lines.Unread]:
         """Return the next lines; none at the end.
 
         Raises:
@@ -414,22 +461,17 @@ class _Reader:
         self._reading = self._read() if some else None
         return some
 
-    def _read(self) -> asyncio.Future[list[lines.Line]]:
-        return asyncio.get_running_loop().run_in_executor(None, _some, self._source)
+    def _read(self) -> asyncio.Future[list[lines.Unread]]:
+        return asyncio.get_running_loop().run_in_executor(None, self._next)
+
+    def _next(self) -> list[lines.Unread]:
+        # Whole blocks may be done already.
+        return next((some for some in self._source if some or self._closed), [])
 
     async def close(self) -> None:
         """Close the input."""
+        self._closed = True
         if self._reading is not None:
             await asyncio.wait((self._reading,))
             self._reading.exception()  # of lines that nobody wants any more
         self._source.close()
-
-
-def _some(source: Generator[lines.Line]) -> list[lines.Line]:
-    some, size = [], 0
-    for line in islice(source, _AT_A_TIME):
-        some.append(line)
-        size += line.bytes
-        if size > _BYTES_AT_A_TIME:
-            break
-    return some

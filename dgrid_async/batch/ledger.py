@@ -23,13 +23,15 @@ from typing import Any, Self
 
 import attrs
 
-from dgrid_async.batch.lines import Line, Survey, check_endpoint, read, survey
+from dgrid_async.batch.lines import Line, Survey, Unread, check_endpoint, parse, survey, unread
 from dgrid_async.batch.output import Writer, key_of
 from dgrid_async.errors import ConfigError
 
 __all__ = ["Bits", "Files", "Fingerprint", "Ledger", "Settings"]
 
 _FORMAT = 1
+# Lines of the output between two ticks.
+_TICK = 4096
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -231,7 +233,8 @@ class Ledger:
         input: The file that is read.
         files: Those that are written.
         done: Numbers of the lines that are in the output or the failures.
-        answered: How many are in the output.
+        gathered: Answers that wait for `flush`.
+        answered: How many are in the output, those that wait included.
         failed: How many are in the failures.
     """
 
@@ -240,7 +243,10 @@ class Ledger:
         self.input = path
         self.fingerprint = fingerprint
         self._output = output
+        self.gathered = output.gathered
         self._failures = failures
+        self._key = key_of(fingerprint.jobs[0], fingerprint.turn, 0)[:-1]
+        self._repeats = frozenset(fingerprint.survey.repeats)
         # The mutable state: what is done.
         self.done = Bits(fingerprint.survey.lines)
         self.answered = 0
@@ -265,7 +271,8 @@ class Ledger:
             settings: What must not change from run to run.
             job: The job's name; None takes the one it has, or makes one.
             retry: Whether the lines that failed are called again.
-            tick: Called now and then with the number of lines of the input that were read.
+            tick: Called every few thousand lines with the number of those read so far, first of the input, then of the output;
+                what it raises ends the opening.
 
         Raises:
             ConfigError: A file cannot be read or written, another run has the output, or input or settings are not those that
@@ -285,17 +292,19 @@ class Ledger:
                     files.failures.replace(files.earlier(fingerprint.turn))
             failures = stack.enter_context(Writer(files.failures))
             ledger = cls(files, path, fingerprint, output, failures)
-            ledger._load()
+            ledger._load(tick)
             stack.pop_all()
             return ledger
 
-    def _load(self) -> None:
+    def _load(self, tick: Callable[[int], None]) -> None:
         last = self.fingerprint.survey.lines
 
         def see(number: int) -> None:
             if not 0 < number <= last or number in self.done:
                 raise ConfigError(f"{self.files.output} or its failures answer line {number} twice, or there is no such line")
             self.done.add(number)
+            if not len(self.done) % _TICK:
+                tick(len(self.done))
 
         self._output.repair(self.fingerprint.jobs, see)
         self.answered = len(self.done)
@@ -310,31 +319,26 @@ class Ledger:
 
     def key(self, number: int) -> str:
         """Return the id of a line's answer, which is the Idempotency-Key of its call."""
-        return key_of(self.fingerprint.jobs[0], self.fingerprint.turn, number)
+        return f"{self._key}{number}"
 
-    def left(self) -> Generator[Line]:
-        """Yield the lines that are not done.
+    def left(self) -> Generator[list[Unread]]:
+        """Yield the lines that are not done, some at a time, for `line` to look into.
 
         Raises:
             ConfigError: The input cannot be read.
         """
         own = self.fingerprint
-        return read(
-            self.input,
-            endpoint=own.settings.endpoint,
-            shard=own.settings.shard,
-            shards=own.settings.shards,
-            done=self.done,
-            repeats=own.survey.repeats,
+        return unread(
+            self.input, shard=own.settings.shard, shards=own.settings.shards, done=self.done if len(self.done) else None
         )
 
-    def answer(self, number: int, line: bytes) -> None:
-        """Write an answer; the line is done then.
+    def line(self, number: int, text: bytes | None) -> Line:
+        """Return one of `left` as the request that it is, or with what is wrong."""
+        return parse(number, text, self.fingerprint.settings.endpoint, repeated=number in self._repeats)
 
-        Raises:
-            OSError: It cannot be written.
-        """
-        self._output.write(line)
+    def answer(self, number: int, line: bytes) -> None:
+        """Take an answer in, for `flush` to write; the line is done then."""
+        self.gathered.append(line)
         self.done.add(number)
         self.answered += 1
 
@@ -348,13 +352,31 @@ class Ledger:
         self.done.add(number)
         self.failed += 1
 
+    def flush(self) -> None:
+        """Write the answers that wait for it.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        self._output.flush()
+
     def sync(self) -> None:
         """Wait until all that is written is on the disk."""
         self._output.sync()
         self._failures.sync()
 
     def close(self) -> None:
-        """Give the files up; failures that hold none are no file."""
+        """Give the files up, answers written; failures that hold none are no file.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        try:
+            self._output.flush()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         with contextlib.suppress(OSError):
             if not self._failures.size:
                 self.files.failures.unlink()

@@ -1,7 +1,9 @@
 """The input of a batch: a file's lines, each one a request or what is wrong with it, and the fingerprint of the whole.
 
-A line is known by its number in the file, counted from 1, blank ones included. Nothing is held but the line in hand and, to
+A line is known by its number in the file, counted from 1, blank ones included. Nothing is held but the block in hand and, to
 find repeated ids, 16 bits a line: a Bloom filter tells the ids that may have come before, and only those are compared.
+Files are read in blocks of whole lines. Where every line of a block begins with its custom_id, as lines mostly do, the survey
+takes the ids without decoding; any block in doubt is decoded.
 
 It reads files, blocking, for `job` to call in a thread; it sends and writes nothing.
 """
@@ -12,11 +14,13 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import zlib
-from collections.abc import Callable, Collection, Container, Generator, Iterator
+from array import array
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import orjson
@@ -25,23 +29,24 @@ from dgrid_async import codec
 from dgrid_async.errors import ConfigError
 from dgrid_async.request import URLS, Request
 
-__all__ = ["MOST_BYTES", "Line", "Survey", "check_endpoint", "read", "survey"]
+__all__ = ["MOST_BYTES", "Line", "Survey", "Unread", "check_endpoint", "parse", "read", "survey", "unread"]
+
+Unread: TypeAlias = tuple[int, bytes | None]
+"""A line that was not looked into: its number and its text, None where that is too long."""
 
 # Above what any of the formats takes in one request (50 MB), so that the gateway refuses what is too large for it.
 MOST_BYTES = 64 * 1024 * 1024
 
-_BUFFER = 1024 * 1024
+_BUFFER = 256 * 1024
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-# 16 bits and four probes a line let one new id in four hundred look like one that came before.
-_BITS, _PROBES = 16, 4
+# With 16 bits a line, one new id in two hundred looks like one that came before.
+_BITS, _MASKS = 16, 1024
 # What gzip saves on lines of JSON that are much alike.
 _RATIO = 8
-_WORD = 0xFFFF_FFFF_FFFF_FFFF
+_WORD, _GOLDEN = 0xFFFF_FFFF_FFFF_FFFF, 0x9E37_79B9_7F4A_7C15
 # Bytes that show how long lines are.
 _SAMPLE = 65536
-# Lines between two ticks.
-_TICK = 65536
 _POST = "POST"
 
 
@@ -54,14 +59,12 @@ class Line:
         custom_id: The caller's name for it; the line's number where the file gives none; None where it cannot be read.
         request: What to send; None where the line is bad.
         problem: What is wrong with it; None where nothing is.
-        bytes: How long it is; 0 where it was not kept.
     """
 
     number: int
     custom_id: str | None
     request: Request | None
     problem: str | None = None
-    bytes: int = 0
 
 
 @attrs.frozen
@@ -113,17 +116,27 @@ def survey(
         seen = _Seen(size * (sample.count(b"\n") + 1) // max(len(sample), 1))
         digest = hashlib.blake2b(digest_size=16)
         filled = [0] * shards
-        suspects: set[str] = set()
+        suspects: set[bytes] = set()
         number = 0
-        for number, line in _raw(file, most, digest.update):
-            if line is not None and line.isspace():
+        for block in _blocks(file, most, digest.update):
+            tick(number)
+            if block is None:
+                filled[number % shards] += 1
+                number += 1
                 continue
-            filled[(number - 1) % shards] += 1
-            if not number % _TICK:
-                tick(number)
-            if endpoint is None and line is not None and (name := _id_of(line)) is not None and seen.add(name):
-                suspects.add(name)
-    repeats = tuple(_repeats(path, suspects, most)) if suspects else ()
+            count = _count(block)
+            names: Iterable[bytes] | None = _first_ids(block, count) if endpoint is None else _each_opens(block, count)
+            if names is not None:  # then no line is blank
+                for shard in range(shards):
+                    filled[shard] += (number + count - 1 - shard) // shards - (number - 1 - shard) // shards
+            else:
+                texts = _split(block)
+                for place, text in enumerate(texts, number):
+                    filled[place % shards] += bool(text) and not text.isspace()
+                names = filter(None, map(_id_of, texts)) if endpoint is None else ()
+            suspects.update(seen.add(names))
+            number += count
+    repeats = tuple(_repeats(path, suspects, most, tick)) if suspects else ()
     return Survey(state.st_size, state.st_mtime_ns, digest.hexdigest(), number, tuple(filled), repeats)
 
 
@@ -133,7 +146,7 @@ def read(
     endpoint: str | None = None,
     shard: int = 0,
     shards: int = 1,
-    done: Container[int] = (),
+    done: Container[int] | None = None,
     repeats: Collection[int] = (),
     most: int = MOST_BYTES,
 ) -> Generator[Line]:
@@ -152,14 +165,42 @@ def read(
         ConfigError: The file cannot be read.
     """
     again = frozenset(repeats)
+    for some in unread(path, shard=shard, shards=shards, done=done, most=most):
+        for number, text in some:
+            yield parse(number, text, endpoint, repeated=number in again)
+
+
+def unread(
+    path: Path, *, shard: int = 0, shards: int = 1, done: Container[int] | None = None, most: int = MOST_BYTES
+) -> Generator[list[Unread]]:
+    """Yield the lines of one shard that are not done, a block at a time; of one that is done, the list is empty.
+
+    Args:
+        path: The file.
+        shard: Which shard, from 0.
+        shards: How many there are.
+        done: Numbers that are left out.
+        most: The most bytes of a line.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
     with _opened(path) as file:
-        for number, line in _raw(file, most):
-            if (number - 1) % shards != shard or number in done:
-                continue
-            if line is None:
-                yield Line(number, None, None, f"the line is longer than {most} bytes")
-            elif not line.isspace():
-                yield _line(number, line, endpoint, repeated=number in again)
+        number = 1
+        for block in _blocks(file, most):
+            numbered: Iterable[Unread]
+            if block is None:
+                numbered, count = [(number, None)], 1
+            else:
+                texts = _split(block)
+                count = len(texts)
+                numbered = ((n, text) for n, text in enumerate(texts, number) if text and not text.isspace())
+            if shards > 1:
+                numbered = (each for each in numbered if (each[0] - 1) % shards == shard)
+            if done is not None:
+                numbered = (each for each in numbered if each[0] not in done)
+            yield list(numbered)
+            number += count
 
 
 def check_endpoint(url: str) -> None:
@@ -169,25 +210,42 @@ def check_endpoint(url: str) -> None:
         raise ConfigError(f"endpoint={url!r}: give one of {', '.join(URLS)}")
 
 
-def _line(number: int, line: bytes, endpoint: str | None, *, repeated: bool) -> Line:
+def parse(number: int, text: bytes | None, endpoint: str | None, *, repeated: bool = False) -> Line:
+    """Return a line that holds something as the request that it is, or with what is wrong.
+
+    Args:
+        number: Its place in the file, from 1.
+        text: The line; None stands for one that is too long.
+        endpoint: As for `read`.
+        repeated: Whether an earlier line has its custom_id.
+    """
     custom_id: str | None = None if endpoint is None else str(number)
+    if text is None:
+        return Line(number, None, None, f"the line is longer than {MOST_BYTES} bytes")
     try:
-        value = _value(line)
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            value = _value(text)
         if endpoint is not None:
-            return Line(number, custom_id, Request.from_url(endpoint, value, custom_id), None, len(line))
-        if not isinstance(value, dict):
+            if type(value) is not dict:
+                raise ConfigError(f"a body is a JSON object, not a {type(value).__name__}")
+            return Line(number, custom_id, Request.of_fields(endpoint, value, custom_id))
+        if type(value) is not dict:
             raise ConfigError(f"a line is a JSON object, not a {type(value).__name__}")
         name = value.get("custom_id")
-        if not isinstance(name, str) or not name:
+        if type(name) is not str or not name:
             raise ConfigError("the line has no custom_id, a string that names it")
         custom_id = name
         if repeated:
             raise ConfigError(f"an earlier line has the custom_id {name!r}")
         if (method := value.get("method", _POST)) != _POST:
             raise ConfigError(f"method={method!r}: every endpoint takes POST")
-        if not isinstance(url := value.get("url"), str):
+        if type(url := value.get("url")) is not str:
             raise ConfigError(f"the line has no url: give one of {', '.join(URLS)}")
-        return Line(number, name, Request.from_url(url, value.get("body", {}), name), None, len(line))
+        if type(body := value.get("body", {})) is not dict:
+            raise ConfigError(f"a body is a JSON object, not a {type(body).__name__}")
+        return Line(number, name, Request.of_fields(url, body, name))
     except ConfigError as error:
         return Line(number, custom_id, None, error.message)
     except ValueError as error:
@@ -214,75 +272,132 @@ def _opened(path: Path) -> Iterator[io.BufferedReader[Any]]:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _raw(
-    file: io.BufferedReader[Any], most: int, see: Callable[[bytes], object] | None = None
-) -> Iterator[tuple[int, bytes | None]]:
-    """Yield every line with its number; None in place of one above the bound, the rest of which is skipped."""
-    readline, number = file.readline, 0
-    while line := readline(most + 2):  # with its line end
-        number += 1
-        if see is not None:
-            see(line)
-        if len(line) <= most or len(line.rstrip(b"\r\n")) <= most:
-            yield number, line
+def _blocks(file: io.BufferedReader[Any], most: int, see: Callable[[bytes], object] = lambda _: None) -> Iterator[bytes | None]:
+    """Yield a file in blocks of whole lines; None in place of a line above the bound, which is not held."""
+    size = min(_BUFFER, most)  # so that only the line that a block cuts can be above it
+    while block := file.read(size):
+        see(block)
+        if block.endswith(b"\n"):
+            yield block
             continue
-        while not line.endswith(b"\n") and (line := readline(_BUFFER)):
-            if see is not None:
-                see(line)
-        yield number, None
+        start = block.rfind(b"\n") + 1
+        rest = file.readline(most + 2 - (len(block) - start))  # with its line end
+        see(rest)
+        long = len(block) - start + len(rest)
+        if long <= most or long - len(rest) + len(rest.rstrip(b"\r\n")) <= most:
+            yield block + rest
+            continue
+        while not rest.endswith(b"\n") and (rest := file.readline(_BUFFER)):
+            see(rest)
+        if start:
+            yield block[:start]
+        yield None
+
+
+def _count(block: bytes) -> int:
+    return block.count(b"\n") + (not block.endswith(b"\n"))
+
+
+def _split(block: bytes) -> list[bytes]:
+    texts = block.split(b"\n")
+    if not texts[-1]:
+        texts.pop()
+    return texts
+
+
+_FIRST_ID = re.compile(rb'\n\{"custom_id": ?"([^"\\\n]+)"')
+# Letters that somebody escaped: a key may be spelt with them.
+_LETTERS = (b"\\u005", b"\\u006", b"\\u007")
+
+
+def _first_ids(block: bytes, count: int) -> list[bytes] | None:
+    """Return the custom_id of each line, in UTF-8, where all are plain to see and there can be no others; or None."""
+    if block.count(b"custom_id") != count:
+        return None
+    if b"\\u00" in block and any(letter in block for letter in _LETTERS):
+        return None
+    names: list[bytes] = _FIRST_ID.findall(b"\n" + block)
+    return names if len(names) == count else None
+
+
+def _each_opens(block: bytes, count: int) -> tuple[()] | None:
+    """Return no ids where each line holds something, by its brace; or None where that is not plain to see."""
+    return () if block.count(b"\n{") + block.startswith(b"{") == count else None
 
 
 class _Seen:
-    """Which ids have come; it may say so of one that has not, never the other way round."""
+    """Which ids have come; it may say so of one that has not, never the other way round.
+
+    Args:
+        expected: About how many there will be.
+    """
 
     def __init__(self, expected: int) -> None:
-        self._size = max(expected, 64) * _BITS
-        self._bits = bytearray(self._size // 8 + 1)
+        # Five bits of one word each: one look and one write a name.
+        self._words = array("Q", bytes(8 * (max(expected, 64) * _BITS // 64)))
+        mixed = [n * _GOLDEN & _WORD for n in range(1, _MASKS + 1)]
+        self._masks = [sum({1 << (value >> shift & 63) for shift in (34, 40, 46, 52, 58)}) for value in mixed]
 
-    def add(self, name: str) -> bool:
-        """Take one in, and return whether it may have come before."""
-        # Hashes differ from process to process, and live no longer than this.
-        value = hash(name) & _WORD
-        step = (value >> 32) | 1
-        bits, size, known = self._bits, self._size, True
-        for _ in range(_PROBES):
-            place = value % size
-            value += step
-            mask = 1 << (place & 7)
-            if not bits[place >> 3] & mask:
-                bits[place >> 3] |= mask
-                known = False
-        return known
+    def add(self, names: Iterable[bytes]) -> list[bytes]:
+        """Take some in, and return those that may have come before."""
+        words, masks, suspects = self._words, self._masks, []
+        size, last = len(words), _MASKS - 1
+        for name in names:
+            # Hashes differ from process to process, and live no longer than this.
+            value = hash(name)
+            mask, place = masks[value & last], (value >> 10) % size
+            word = words[place]
+            if word & mask == mask:
+                suspects.append(name)
+            else:
+                words[place] = word | mask
+        return suspects
 
 
-def _repeats(path: Path, suspects: Collection[str], most: int) -> Iterator[int]:
-    seen: set[str] = set()
+def _repeats(path: Path, suspects: Collection[bytes], most: int, tick: Callable[[int], None]) -> Iterator[int]:
+    seen: set[bytes] = set()
+    number = 1
     with _opened(path) as file:
-        for number, line in _raw(file, most):
-            if line is None or line.isspace() or (name := _id_of(line)) is None or name not in suspects:
-                continue
-            if name in seen:
-                yield number
-            seen.add(name)
+        for block in _blocks(file, most):
+            tick(number)
+            count = 1
+            if block is not None:
+                count = _count(block)
+                names = _first_ids(block, count)
+                places: Collection[int] = range(count)
+                if names is not None:
+                    places = [place for place, name in enumerate(names) if name in suspects]
+                if places:
+                    texts = _split(block)
+                    for place in places:
+                        # A line that is no JSON has no id, whatever it looks like.
+                        if (name := _id_of(texts[place])) is None or name not in suspects:
+                            continue
+                        if name in seen:
+                            yield number + place
+                        seen.add(name)
+            number += count
 
 
-def _id_of(line: bytes) -> str | None:
+def _id_of(text: bytes) -> bytes | None:
+    if not text or text.isspace():
+        return None
     try:
-        name = _value(line)["custom_id"]
+        name = _value(text)["custom_id"]
     except (ValueError, TypeError, KeyError, IndexError):
         return None
-    return name if isinstance(name, str) else None
+    return name.encode("utf-8", "surrogatepass") if isinstance(name, str) else None
 
 
-def _value(line: bytes) -> Any:
+def _value(text: bytes) -> Any:
     """Return the value of a line. Raises ValueError."""
     try:
-        return orjson.loads(line)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
         pass
     try:
-        line.decode()
+        text.decode()
     except UnicodeDecodeError as error:
         # The codec would mend it, and the model be asked something else than the file says.
         raise ValueError(f"byte {error.start + 1} is not UTF-8") from None
-    return codec.decode(line)
+    return codec.decode(text)

@@ -22,7 +22,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from dgrid_async.batch.limits import BatchLimits, Limiter, Turn
+from dgrid_async.batch.limiter import BatchLimits, Limiter, Turn
 from dgrid_async.batch.outcome import Outcome
 from dgrid_async.body import reply_of
 from dgrid_async.errors import ClientClosedError, ConfigError, DGridError
@@ -127,6 +127,26 @@ class Outcomes:
                 raise StopAsyncIteration
             await fan.wait()
 
+    async def hand_to(self, take: Callable[[Outcome], object]) -> None:
+        """Hand every outcome over as it comes, in the task that made it, before its call gives its place up.
+
+        This takes the place of the loop over outcomes: nothing waits to be taken, so tasks are never held up by the reader.
+
+        Args:
+            take: What they are handed to; an error of its own ends the map.
+
+        Raises:
+            Exception: As the class says.
+
+        Cancel: what is under way goes on until `close`.
+        """
+        fan = self._fan
+        fan.sink = take
+        while not fan.ended:
+            await fan.wait()
+        if fan.error is not None:
+            raise fan.error
+
     async def close(self) -> None:
         """Cancel what is under way and wait until it has ended; the outcomes not taken yet are dropped. A second call is void.
 
@@ -172,6 +192,8 @@ class _Fan:
         self._exhausted = False
         self._stopped = False
         self.error: BaseException | None = None
+        # What takes the outcomes, if it is no loop.
+        self.sink: Callable[[Outcome], object] | None = None
 
     # ------------------------------------------------------------------------------------------------------- the reader
 
@@ -255,16 +277,19 @@ class _Fan:
                 return
 
     async def _work(self) -> None:
-        source, limiter, send = self._source, self._limiter, self._send
+        limiter, send = self._limiter, self._send
+        source: Any = self._source
+        # Asked once: it costs as much as a look at the clock.
+        waits = isinstance(source, AsyncIterator)
         while True:
-            while (self._pulling or self._full) and not self._over:
+            while (self._pulling or self._full) and not (self._exhausted or self._stopped):
                 waiter = asyncio.get_running_loop().create_future()
                 self._crowd.append(waiter)
                 await waiter
             if self._over:
                 break
             request: Any  # whatever the caller has in there
-            if isinstance(source, AsyncIterator):
+            if waits:
                 # No lock: its fairness would make each task wait a round of the loop for the next, where any will do.
                 self._pulling = True
                 try:
@@ -273,7 +298,8 @@ class _Fan:
                     break
                 finally:
                     self._pulling = False
-                    self._make_room()
+                    if self._crowd:
+                        self._make_room()
             else:
                 try:
                     request = next(source)
@@ -298,8 +324,8 @@ class _Fan:
                 limiter.leave(turn, None, sent=False)
                 raise
             outcome = Outcome(index, request, reply, error, turn.attempts, monotonic() - began)
-            limiter.leave(turn, error, outcome.usage)
             self._deliver(outcome)
+            limiter.leave(turn, error, outcome.usage if limiter.counts_tokens else None)
             del request, reply, error, outcome  # a task that waits must not keep them
         self._exhausted = True
         for waiter in self._crowd:
@@ -309,19 +335,24 @@ class _Fan:
 
     def _grow(self) -> None:
         """Start another task where one more call could begin and no task is about to pull one."""
-        if self._limiter.free and len(self.tasks) == self._pulled - self._done and not self._over:
+        if len(self.tasks) == self._pulled - self._done and self._limiter.free and not self._over:
             self._start()
 
     def _deliver(self, outcome: Outcome) -> None:
         self._done += 1
+        sink = self._ready.append if self.sink is None else self.sink
         if not self._ordered:
-            self._ready.append(outcome)
+            sink(outcome)
         else:
             self._early[outcome.index] = outcome
             while (due := self._early.pop(self._due, None)) is not None:
-                self._ready.append(due)
                 self._due += 1
-        if self._reader is not None and self._ready:
+                sink(due)
+        if self.sink is not None:
+            self._handed = self._due if self._ordered else self._done
+            if self._crowd:
+                self._make_room()
+        elif self._reader is not None and self._ready:
             self._wake()
 
 

@@ -1,8 +1,8 @@
 """The output of a batch: one line for each answered line of the input, in the form that OpenAI's Batch API has.
 
 Rules
-1. A line goes to the system in one piece, at the end of the file, before its call counts as answered: what a kill can leave
-   behind is one line cut short, the last, and opening the file for writing takes it away.
+1. Lines go to the system whole, at the end of the file: what a kill can leave behind is one line cut short, the last, and
+   opening the file for writing takes it away.
 2. A line's `id` is the job, the round if it is not the first, and the number of its line in the input. So the file alone tells
    what is done, and no other file can contradict it. The id is the call's Idempotency-Key too.
 3. What is written outlives the process at once; it outlives a power cut after `sync`, which `job` calls every second.
@@ -121,6 +121,9 @@ def scan(path: Path, jobs: Collection[str]) -> Iterator[Written]:
 class Writer:
     """The end of an output file, which one process alone writes.
 
+    Attributes:
+        gathered: Whole lines that `flush` is to add.
+
     Args:
         path: The file; made if it is not there.
 
@@ -131,7 +134,8 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # The mutable state: the open file (-1: closed), and whether bytes wait for `sync`.
+        # The mutable state: lines that wait for `flush`; the open file (-1: closed), and whether bytes wait for `sync`.
+        self.gathered: list[bytes] = []
         self._file = -1
         self._dirty = False
         try:
@@ -184,6 +188,17 @@ class Writer:
         except OSError:
             self.close()
             raise
+
+    def flush(self) -> None:
+        """Add the lines that wait for it.
+
+        Raises:
+            OSError: As `write`; those lines are given up.
+        """
+        if self.gathered:
+            lines = b"".join(self.gathered)
+            self.gathered.clear()
+            self.write(lines)
 
     def sync(self) -> None:
         """Wait until all that is written is on the disk."""

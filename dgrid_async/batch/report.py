@@ -23,6 +23,8 @@ _MILLION = 1_000_000
 # Two neighbouring buckets are this far apart, so a percentile is right to a hundredth.
 _GROWTH = math.log(1.02)
 _LEAST = 1e-6
+_CHAT = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
+_RESPONSES = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
 
 
 @attrs.define
@@ -48,30 +50,32 @@ class Tokens:
         """Return the tokens that a reply's wire form counts; zeros where it counts none."""
         if not isinstance(body, dict):
             return cls()
-        if isinstance(usage := body.get("usageMetadata"), dict):
-            thoughts = _count(usage, "thoughtsTokenCount")
+        if isinstance(usage := body.get("usage"), dict):
+            get = usage.get
+            if body.get("type") == "message":
+                given, taken = _count(get("cache_read_input_tokens")), _count(get("cache_creation_input_tokens"))
+                return cls(_count(get("input_tokens")) + given + taken, given, taken, _count(get("output_tokens")))
+            # Some gateways count for Responses in the words of Chat.
+            read, details, written, reasoned = _RESPONSES if "input_tokens" in usage else _CHAT
+            cached, thought = get(details), get(reasoned)
             return cls(
-                _count(usage, "promptTokenCount") + _count(usage, "toolUsePromptTokenCount"),
-                _count(usage, "cachedContentTokenCount"),
+                _count(get(read)),
+                _count(cached.get("cached_tokens")) if isinstance(cached, dict) else 0,
                 0,
-                _count(usage, "candidatesTokenCount") + thoughts,
+                _count(get(written)),
+                _count(thought.get("reasoning_tokens")) if isinstance(thought, dict) else 0,
+            )
+        if isinstance(usage := body.get("usageMetadata"), dict):
+            get = usage.get
+            thoughts = _count(get("thoughtsTokenCount"))
+            return cls(
+                _count(get("promptTokenCount")) + _count(get("toolUsePromptTokenCount")),
+                _count(get("cachedContentTokenCount")),
+                0,
+                _count(get("candidatesTokenCount")) + thoughts,
                 thoughts,
             )
-        if not isinstance(usage := body.get("usage"), dict):
-            return cls()
-        if body.get("type") == "message":
-            given, taken = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
-            return cls(_count(usage, "input_tokens") + given + taken, given, taken, _count(usage, "output_tokens"))
-        # Some gateways count for Responses in the words of Chat.
-        read, written = ("input", "output") if "input_tokens" in usage else ("prompt", "completion")
-        details, reasoned = usage.get(f"{read}_tokens_details"), usage.get(f"{written}_tokens_details")
-        return cls(
-            _count(usage, f"{read}_tokens"),
-            _count(details, "cached_tokens") if details else 0,
-            0,
-            _count(usage, f"{written}_tokens"),
-            _count(reasoned, "reasoning_tokens") if reasoned else 0,
-        )
+        return cls()
 
     @property
     def total(self) -> int:
@@ -87,12 +91,11 @@ class Tokens:
         self.reasoning += other.reasoning
 
 
-def _count(usage: Any, name: str) -> int:
-    value = usage.get(name) if isinstance(usage, dict) else None
+def _count(value: Any) -> int:
     if type(value) is int and value >= 0:
         return value
     try:
-        return max(0, int(value))  # type: ignore[arg-type]  # some gateways send digits
+        return max(0, int(value))  # some gateways send digits
     except (TypeError, ValueError, OverflowError):
         return 0
 
@@ -107,7 +110,8 @@ class Latencies:
 
     def add(self, seconds: float) -> None:
         """Take one in."""
-        self._buckets[math.ceil(math.log(max(seconds, _LEAST)) / _GROWTH)] += 1
+        bucket = math.ceil(math.log(seconds if seconds > _LEAST else _LEAST) / _GROWTH)  # noqa: FURB136 -- once a call
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         self._count += 1
         self._most = max(self._most, seconds)
 

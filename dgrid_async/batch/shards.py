@@ -31,15 +31,15 @@ import attrs
 
 from dgrid_async.batch.job import Job, PathLike
 from dgrid_async.batch.ledger import Files, Fingerprint, Ledger, Settings
-from dgrid_async.batch.limits import BatchLimits
+from dgrid_async.batch.limiter import BatchLimits
 from dgrid_async.batch.lines import survey
-from dgrid_async.batch.merge import merge
+from dgrid_async.batch.merging import merge
 from dgrid_async.batch.output import BAD_LINE, LockedError
 from dgrid_async.batch.report import Prices, Report
 from dgrid_async.batch.status import status_of
 from dgrid_async.client import AsyncDGrid
 from dgrid_async.config import DEFAULT_BASE_URL, normal_base_url
-from dgrid_async.errors import ConfigError, DGridError
+from dgrid_async.errors import ClientClosedError, ConfigError, DGridError
 
 __all__ = ["Shard", "WorkerLostError", "run_sharded", "split"]
 
@@ -109,9 +109,14 @@ class Shard:
     def _open(self, stop: asyncio.Event) -> Ledger:
         until = monotonic() + _LOCK_SECONDS
         pause = threading.Event()
+
+        def tick(_lines: int) -> None:
+            if stop.is_set():
+                raise ClientClosedError("the run was stopped while it read its input")
+
         while True:
             try:
-                return Ledger.open(self.input, self.files, self.settings)
+                return Ledger.open(self.input, self.files, self.settings, tick=tick)
             except LockedError:
                 if monotonic() > until or stop.is_set():
                     raise

@@ -13,8 +13,8 @@ import attrs
 
 from dgrid_async import codec
 from dgrid_async.batch import lines, output
+from dgrid_async.batch.estimate import tokens_asked
 from dgrid_async.batch.ledger import Bits, Files, Fingerprint
-from dgrid_async.batch.limits import tokens_asked
 from dgrid_async.batch.report import Prices, Report, Tokens
 from dgrid_async.errors import ConfigError
 

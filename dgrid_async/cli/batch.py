@@ -21,8 +21,8 @@ from typing import Any, Self
 import attrs
 
 from dgrid_async.batch.ledger import Files
-from dgrid_async.batch.limits import BatchLimits
-from dgrid_async.batch.merge import merge
+from dgrid_async.batch.limiter import BatchLimits
+from dgrid_async.batch.merging import merge
 from dgrid_async.batch.progress import display_on
 from dgrid_async.batch.report import Prices, Report
 from dgrid_async.batch.spool import spool
@@ -142,7 +142,7 @@ def _finished(arguments: argparse.Namespace, terminal: Terminal, interrupts: Int
         raise
     assert report is not None  # noqa: S101 -- the command has come to its end
     _tell(arguments, terminal, report)
-    if report.left:
+    if report.left or report.stopped:
         terminal.note(_ADVICE)
         return stop.exit_code
     return code

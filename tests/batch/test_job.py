@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import pytest
 
 from dgrid_async import AsyncDGrid, AuthenticationError, ConfigError, InsufficientQuotaError, Limits, Retries
 from dgrid_async.batch import job as job_module
+from dgrid_async.batch import ledger as ledger_module
+from dgrid_async.batch import lines, output
 from dgrid_async.batch.job import Batch, Job
-from dgrid_async.batch.ledger import Files, Ledger, Settings
-from dgrid_async.batch.limits import BatchLimits
+from dgrid_async.batch.ledger import Bits, Files, Ledger, Settings
+from dgrid_async.batch.limiter import BatchLimits, Turn
 from dgrid_async.batch.output import LockedError
 from dgrid_async.batch.progress import Progress
 from dgrid_async.emulator import Emulator, Received, Script
+from dgrid_async.request import Request
 from tests.batch.batches import ids, line, names, put, repeats
 
 KEY = "sk-batch-0123456789abcdef"
@@ -258,9 +262,10 @@ async def test_a_run_cancelled_while_it_opens_gives_the_lock_back(
     open_ = Ledger.open
 
     def slow(*args: Any, **kwargs: Any) -> Ledger:
-        ledger = open_(*args, **kwargs)
-        loop.call_soon_threadsafe(opened.set)
-        return ledger
+        try:
+            return open_(*args, **kwargs)
+        finally:
+            loop.call_soon_threadsafe(opened.set)
 
     async with client_of(emulator) as client:
         monkeypatch.setattr(Ledger, "open", slow)
@@ -280,34 +285,94 @@ async def test_a_run_cancelled_while_it_opens_gives_the_lock_back(
     assert report.answered == 3
 
 
-async def test_a_run_cancelled_while_it_reads_its_input_does_not_read_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["cancel", "stop"])
+@pytest.mark.parametrize("where", ["survey", "second look", "output"])
+async def test_a_run_that_is_ended_while_it_opens_does_not_read_on(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, how: str
 ) -> None:
-    from dgrid_async.batch import lines
-
     put(tmp_path / "in", 2000)
-    monkeypatch.setattr(lines, "_TICK", 1)
-    read: list[int] = []
-    reading, cancelled = threading.Event(), threading.Event()
-    take = lines._id_of
+    async with client_of(emulator) as client:
+        if where == "output":
+            Ledger.open(tmp_path / "in", Files.of(tmp_path / "out"), Settings(base_url=emulator.url), job="j").close()
+            written = [output.answered(output.key_of("j", 0, number), None, None, {}) for number in range(1, 2001)]
+            (tmp_path / "out").write_bytes(b"".join(written))
+        reading, ended = threading.Event(), threading.Event()
+        seen: list[int] = []
 
-    def slow(text: bytes) -> str | None:
-        read.append(1)
-        if len(read) == 100:
-            reading.set()
-            cancelled.wait(10)
-        return take(text)
+        def slowed(take: Callable[..., Any]) -> Callable[..., Any]:
+            def slow(*arguments: Any) -> Any:
+                seen.append(1)
+                if len(seen) == 20:
+                    reading.set()
+                    ended.wait(10)
+                return take(*arguments)
 
-    monkeypatch.setattr(lines, "_id_of", slow)
-    async with AsyncDGrid(KEY, base_url="http://127.0.0.1:1") as client:
-        running = asyncio.ensure_future(client.batch.run(tmp_path / "in", tmp_path / "out"))
-        await asyncio.to_thread(reading.wait, 10)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        cancelled.set()
+            return slow
+
+        # A block has some lines here, and a look at the output is at each tenth.
+        monkeypatch.setattr(lines, "_BUFFER", 1000)
+        monkeypatch.setattr(ledger_module, "_TICK", 10)
+        if where == "output":
+            monkeypatch.setattr(Bits, "add", slowed(Bits.add))
+        elif where == "survey":
+            monkeypatch.setattr(lines, "_first_ids", slowed(lines._first_ids))
+        else:
+            monkeypatch.setattr(lines, "_BITS", 1)  # nearly every id looks like one that came before
+            monkeypatch.setattr(lines, "_id_of", slowed(lines._id_of))
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(client.batch.run(tmp_path / "in", tmp_path / "out", stop=stop))
+        assert await asyncio.to_thread(reading.wait, 10)
+        if how == "cancel":
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            ended.set()
+        else:
+            stop.set()
+            await asyncio.sleep(0.01)
+            ended.set()
+            report = await running
+            assert (report.stopped, report.lines) == ("interrupted", 0)
         await asyncio.get_running_loop().shutdown_default_executor()
-    assert len(read) < 110
+    assert len(seen) < 60
+    assert not emulator.log
+
+
+async def test_answers_that_wait_to_be_written_count_as_in_flight(tmp_path: Path) -> None:
+    put(tmp_path / "in", 40)
+    most, writes = 4, []
+    with Ledger.open(tmp_path / "in", Files.of(tmp_path / "out"), Settings(base_url="http://x")) as ledger:
+        begun = 0
+
+        class Reply:
+            request_id = None
+
+            def to_dict(self) -> dict[str, Any]:
+                return {}
+
+        async def send(request: Request, _turn: Turn) -> Any:
+            nonlocal begun
+            begun += 1
+            # What a kill at this moment would make be called again.
+            assert begun - (tmp_path / "out").read_bytes().count(b"\n") <= most
+            number = int(str(request.custom_id)[1:])
+            if number % 3:
+                await asyncio.sleep(0 if number % 2 else 0.001)
+            return Reply()
+
+        flush = Ledger.flush
+
+        def seen(self: Ledger) -> None:
+            writes.append(len(self.gathered))
+            flush(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ledger, "flush", seen)
+            async with AsyncDGrid(KEY, base_url="http://127.0.0.1:1") as client:
+                report = await Job(client, ledger, limits=BatchLimits(concurrency=most), send=send).run()
+    assert report.answered == len(ids(tmp_path / "out")) == 40
+    assert sum(writes) == 40
+    assert max(writes) > 1  # there is room to spare while none wait
 
 
 async def test_bad_lines_of_an_ordered_run_that_was_stopped_keep_their_order(emulator: Emulator, tmp_path: Path) -> None:

@@ -52,13 +52,13 @@ def test_files_stand_beside_the_output() -> None:
 
 def test_a_job_goes_on_behind_what_is_written(tmp_path: Path) -> None:
     with open_(tmp_path) as ledger:
-        assert [line.number for line in ledger.left()] == [1, 2, 3, 4, 5]
+        assert [number for some in ledger.left() for number, _ in some] == [1, 2, 3, 4, 5]
         keys = [ledger.key(n) for n in range(1, 6)]
         ledger.answer(2, answered(keys[1], "r2", None, {}))
         ledger.fail(4, answered(keys[3], "r4", None, {}))
     with open_(tmp_path) as ledger:
         assert (ledger.answered, ledger.failed, ledger.fingerprint.lines) == (1, 1, 5)
-        assert [line.number for line in ledger.left()] == [1, 3, 5]
+        assert [number for some in ledger.left() for number, _ in some] == [1, 3, 5]
         assert [ledger.key(n) for n in range(1, 6)] == keys
 
 
@@ -158,7 +158,7 @@ def test_failed_lines_are_called_again_with_other_keys_and_kept(tmp_path: Path) 
         ledger.fail(2, answered(ledger.key(2), "r2", None, {}))
         before = ledger.key(2)
     with open_(tmp_path, retry=True) as ledger:
-        assert [line.number for line in ledger.left()] == [2, 3, 4, 5]
+        assert [number for some in ledger.left() for number, _ in some] == [2, 3, 4, 5]
         assert ledger.key(2) != before
         assert ledger.failed == 0
         again = ledger.key(2)
@@ -210,3 +210,22 @@ def test_files_must_be_three(tmp_path: Path) -> None:
 def test_a_shard_that_is_none_is_refused(shard: int, shards: int) -> None:
     with pytest.raises(ConfigError, match="K/N"):
         Settings(base_url="x", shard=shard, shards=shards)
+
+
+def test_an_answer_is_written_by_flush_or_at_the_end(tmp_path: Path) -> None:
+    with open_(tmp_path) as ledger:
+        ledger.answer(1, answered(ledger.key(1), "r1", None, {}))
+        assert (len(ledger.gathered), ledger.answered, ledger.files.output.stat().st_size) == (1, 1, 0)
+        ledger.flush()
+        assert not ledger.gathered
+        assert ledger.files.output.stat().st_size
+        ledger.answer(2, answered(ledger.key(2), "r2", None, {}))
+    with open_(tmp_path) as ledger:
+        assert ledger.answered == 2
+
+
+def test_a_line_is_looked_into_with_what_the_survey_knows(tmp_path: Path) -> None:
+    with open_(tmp_path) as ledger:
+        (number, text), *_ = next(ledger.left())
+        assert ledger.line(number, text).custom_id == "r1"
+        assert "longer" in str(ledger.line(9, None).problem)

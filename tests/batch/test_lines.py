@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import tempfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dgrid_async import ConfigError
 from dgrid_async.batch import lines
-from dgrid_async.batch.lines import Line, check_endpoint, read, survey
+from dgrid_async.batch.lines import Line, check_endpoint, read, survey, unread
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -163,10 +167,62 @@ def test_a_file_that_is_not_there_is_the_callers_to_mend(tmp_path: Path) -> None
 
 
 def test_it_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "_TICK", 10)
+    path = put(tmp_path / "in", *(row(str(n % 20)) for n in range(30)))
+    monkeypatch.setattr(lines, "_BUFFER", path.stat().st_size // 3 + 9)
     seen: list[int] = []
-    survey(put(tmp_path / "in", *(row(str(n)) for n in range(25))), tick=seen.append)
-    assert seen == [10, 20]
+    survey(path, tick=seen.append)
+    first, second = seen[:3], seen[3:]  # the second look at repeated ids too
+    assert first[0] == 0
+    assert 10 <= first[1] < first[2] < 30
+    assert [number - 1 for number in second] == first
+
+
+TRICKY = st.sampled_from(
+    [
+        b'{"custom_id": "a", "x": 1}',
+        b'{"custom_id":"b"}',
+        b'{"custom_id": "b"}\r',
+        b'{"custom_id": "a", "custom_id": "c"}',  # the last counts
+        b'{"custom_id": "d", "custom\\u005fid": "a"}',
+        b'{"custom\\u005fid": "b"}',
+        b'{"custom_id": "\\u0061"}',
+        b'{"x": {"custom_id": "a"}, "custom_id": "e"}',
+        b'{"custom_id": "f", "x": "custom_id"}',
+        b'{"custom_id": "\xc3\xa9"}',
+        b'{"custom_id": "\\u00e9"}',
+        b'{"custom_id": "\\ud800"}',
+        b'{"custom_id": "a", oops}',
+        b'{"custom_id": "g\xff"}',
+        b'{"custom_id": ""}',
+        b'{"custom_id": 5}',
+        b'[{"custom_id": "a"}]',
+        b' {"custom_id": "a"}',
+        b"{}",
+        b"",
+        b" \t",
+    ]
+)
+
+
+@given(st.lists(TRICKY | st.integers(0, 30).map(lambda n: b'{"custom_id": "n%d"}' % n)), st.integers(1, 90), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_ids_and_counts_are_those_that_decoding_each_line_finds(rows: list[bytes], buffer: int, ended: bool) -> None:
+    data = b"\n".join(rows) + b"\n" * ended
+    texts = data.split(b"\n")[: None if data and not data.endswith(b"\n") else -1]
+    names = [None if text.isspace() else lines._id_of(text) for text in texts]
+    filled = [0, 0]
+    for place, text in enumerate(texts):
+        filled[place % 2] += bool(text.strip())
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
+        patch.setattr(lines, "_BUFFER", buffer)
+        path = Path(directory) / "in"
+        path.write_bytes(data)
+        found = survey(path, shards=2)
+        bare = survey(path, shards=2, endpoint="/v1/messages")
+        assert [number for some in unread(path) for number, _ in some] == [n for n, text in enumerate(texts, 1) if text.strip()]
+    assert (found.lines, found.filled) == (bare.lines, bare.filled) == (len(texts), tuple(filled))
+    assert found.digest == hashlib.blake2b(data, digest_size=16).hexdigest()
+    assert found.repeats == tuple(n + 1 for n, name in enumerate(names) if name and name in names[:n])
 
 
 @pytest.mark.slow

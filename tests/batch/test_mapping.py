@@ -23,7 +23,7 @@ from dgrid_async import (
     StreamTruncatedError,
 )
 from dgrid_async.batch import mapping
-from dgrid_async.batch.limits import BatchLimits, Limiter, Turn
+from dgrid_async.batch.limiter import BatchLimits, Limiter, Turn
 from dgrid_async.batch.mapping import Outcomes, fan_out
 from dgrid_async.batch.outcome import Outcome
 from dgrid_async.emulator import Cut, Emulator, ErrorEvent, Script
@@ -755,6 +755,40 @@ class Limited:
         await exchange.answer()
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_outcomes_are_handed_over_before_their_calls_give_up_their_places(ordered: bool) -> None:
+    limiter = fixed(3)
+    seen: list[tuple[int, int]] = []
+
+    async def send(request: Request, _turn: Turn) -> str:
+        await asyncio.sleep(0.001 * (int(str(request.custom_id)) % 3))
+        return "x"
+
+    requests = (Request("responses", {"model": "m"}, str(n)) for n in range(20))
+    async with fan_out(requests, send, limiter=limiter, ordered=ordered) as outcomes:
+        await outcomes.hand_to(lambda outcome: seen.append((outcome.index, limiter.in_flight)))
+    indexes = [index for index, _ in seen]
+    assert (indexes if ordered else sorted(indexes)) == list(range(20))
+    assert all(1 <= in_flight <= 3 for _, in_flight in seen)
+
+
+async def test_an_error_of_who_takes_the_outcomes_ends_the_map() -> None:
+    async def send(_request: Request, _turn: Turn) -> str:
+        await asyncio.sleep(0)
+        return "x"
+
+    def take(outcome: Outcome) -> None:
+        if outcome.index == 4:
+            raise OSError("full")
+
+    requests = (Request("responses", {"model": "m"}, str(n)) for n in range(1000))
+    async with fan_out(requests, send, limiter=fixed(3)) as outcomes:
+        with pytest.raises(OSError, match="full"):
+            await outcomes.hand_to(take)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_server_that_takes_few_refuses_few() -> None:
     play = Limited(12, 0.02)
     async with loopback(play) as server, client_of(server) as client:
@@ -785,7 +819,7 @@ async def test_sixty_at_a_time() -> None:
 MEMORY = """
 import asyncio
 from pathlib import Path
-from dgrid_async.batch.limits import BatchLimits, Limiter
+from dgrid_async.batch.limiter import BatchLimits, Limiter
 from dgrid_async.batch.mapping import fan_out
 from dgrid_async.request import Request
 

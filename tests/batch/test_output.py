@@ -145,3 +145,16 @@ def test_sync_waits_for_the_disk_once_for_what_is_new(tmp_path: Path, monkeypatc
         writer.sync()
     writer.sync()
     assert len(calls) == 1
+
+
+def test_what_is_gathered_is_added_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: sizes.append(len(data)) or write(file, data))
+    with Writer(tmp_path / "out") as writer:
+        writer.gathered += [b"one\n", b"two\n"]
+        assert writer.size == 0
+        writer.flush()
+        writer.flush()
+        assert (writer.gathered, sizes) == ([], [8])
+    assert (tmp_path / "out").read_bytes() == b"one\ntwo\n"

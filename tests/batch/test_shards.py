@@ -18,7 +18,7 @@ import pytest
 from dgrid_async import AsyncDGrid, AuthenticationError, ConfigError
 from dgrid_async.batch import shards as shards_module
 from dgrid_async.batch.ledger import Files, Ledger, Settings
-from dgrid_async.batch.limits import BatchLimits
+from dgrid_async.batch.limiter import BatchLimits
 from dgrid_async.batch.report import Report
 from dgrid_async.batch.shards import Shard, WorkerLostError, run_sharded, split
 from dgrid_async.emulator import Emulator, Script

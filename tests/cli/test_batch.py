@@ -267,6 +267,7 @@ async def test_a_run_killed_again_and_again_loses_nothing_and_doubles_nothing(ga
     await killed(gateway, random.Random(), lines=600, kills=10, concurrency=16)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_the_first_signal_lets_what_is_in_flight_end(gateway: Emulator) -> None:
     put(Path("in.jsonl"), 200)
