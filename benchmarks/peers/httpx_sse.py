@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -69,10 +70,10 @@ class _HttpxSSE:
         return _HttpxClient(url, connections)
 
     def split(self, chunks: Iterable[bytes]) -> int:
-        lines, decoder = SSELineDecoder(), SSEDecoder()
+        lines, decoder, characters = SSELineDecoder(), SSEDecoder(), getincrementaldecoder("utf-8")()
         count = 0
         for chunk in chunks:
-            for line in lines.decode(chunk.decode()):
+            for line in lines.decode(characters.decode(chunk)):
                 count += decoder.decode(line) is not None
         return count
 
