@@ -84,6 +84,7 @@ def test_the_place_of_the_stamp_is_the_text(name: str) -> None:
     assert endpoint.text_of(endpoint.decode_event(orjson.loads(stamped.data[-1]))) == "12.5 "
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", corpus.FORMATS)
 async def test_floor_and_package_read_the_same(name: str, arena: Arena) -> None:
     stream = corpus.text_stream(name, 20)
@@ -122,6 +123,7 @@ def test_a_live_tool_call_comes_out_parsed() -> None:
         assert known.accumulate(name, events, live=True) == json.loads(stream.text)
 
 
+@pytest.mark.slow
 async def test_awaits_are_counted_through_generators() -> None:
     import asyncio
 
@@ -152,6 +154,7 @@ def arena() -> Iterator[Arena]:
         yield started
 
 
+@pytest.mark.slow
 def test_a_peer_that_fails_has_no_figures_there(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.bench_events import decode
 
@@ -169,6 +172,7 @@ def test_a_peer_that_fails_has_no_figures_there(arena: Arena, monkeypatch: pytes
     assert arena.failed == {"bare, bench: case": "RuntimeError: broken on purpose"}
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_told(arena: Arena) -> None:
     from benchmarks.bench_events import decode
 
@@ -241,6 +245,7 @@ def test_without_the_plotting_library_there_is_a_table(
     assert not (tmp_path / "chart.png").exists()
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "out.json"
     assert command.main(["--only", "decoder", "--quick", "--peers", FLOOR, SUBJECT, "--json", str(path)]) == 0
@@ -253,6 +258,7 @@ def test_the_command_writes_what_it_measured(tmp_path: Path, capsys: pytest.Capt
     assert "### decoder" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_competitors_run_on_the_loop_that_is_asked_for(tmp_path: Path) -> None:
     pytest.importorskip("uvloop")
     path = tmp_path / "out.json"
@@ -270,6 +276,7 @@ async def running_loop(peer: Any) -> str:
     return type(asyncio.get_running_loop()).__module__
 
 
+@pytest.mark.slow
 def test_a_missing_peer_is_skipped_with_its_reason() -> None:
     with Arena(quick=True, names=(FLOOR, "no_such_peer")) as started:
         assert started.skipped == {"no_such_peer": "No module named 'benchmarks.peers.no_such_peer'"}

@@ -588,7 +588,7 @@ async def rest(process: asyncio.subprocess.Process) -> Ended:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("api", ["messages", "gemini"])
+@pytest.mark.parametrize("api", ["messages", pytest.param("gemini", marks=pytest.mark.slow)])
 async def test_a_signal_ends_a_stream_and_keeps_what_had_arrived(gateway, number, api) -> None:
     gateway.script = Script(text=("One", " two", " three"), fault=Stall())
     async with program("chat", "-m", "m", "--api", api, "Hi") as process:
@@ -603,6 +603,7 @@ async def test_a_signal_ends_a_stream_and_keeps_what_had_arrived(gateway, number
     assert gateway.log[0].closed_early is True
 
 
+@pytest.mark.slow
 async def test_a_second_signal_ends_what_the_first_could_not(gateway) -> None:
     gateway.script = Script(text=("x" * 1_000_000, "y"))
     reader, writer = os.pipe()
@@ -690,6 +691,7 @@ async def test_demo_as_a_process(monkeypatch) -> None:
     assert arrivals[-1] - arrivals[0] > 0.5
 
 
+@pytest.mark.slow
 async def test_ctrl_c_ends_the_demo_and_its_emulator(monkeypatch) -> None:
     monkeypatch.delenv("DGRID_API_KEY")
     async with program("demo") as process:
@@ -703,7 +705,7 @@ async def test_ctrl_c_ends_the_demo_and_its_emulator(monkeypatch) -> None:
 # -------------------------------------------------------------------------------------------------------------- emulate
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 async def test_emulate_serves_until_a_signal(run, tmp_path, number) -> None:
     script = tmp_path / "script.json"
     script.write_text('[{"text": "First."}, {"text": "Second, in pieces."}]')

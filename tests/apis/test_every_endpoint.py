@@ -167,6 +167,7 @@ def test_any_chunking_gives_the_same_events(name, title) -> None:
         assert body.given == len(events)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLICES)
 def test_every_split_point_gives_the_same_events(name) -> None:
     data = raw(name, "text")

@@ -656,6 +656,7 @@ async def test_serve_needs_no_callback() -> None:
         await running
 
 
+@pytest.mark.slow
 async def test_many_streams_at_once() -> None:
     """Five hundred paced streams share the loop, each whole, none waiting for another's end."""
     script = Script(text=("a",) * 8, pace=0.05)

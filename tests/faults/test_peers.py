@@ -37,6 +37,7 @@ def test_what_surviving_means(expect: Expect, outcome: Any, verdict: str) -> Non
     assert comparison.verdict(expect, outcome, FAMILY) == verdict
 
 
+@pytest.mark.slow
 def test_this_client_survives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pattern = "^(closed-before-any-byte|empty-stream|comments)$"
     status = comparison.main(["--only", pattern, "--clients", "dgrid_async", "--seconds", "15", "--out", str(tmp_path)])

@@ -180,6 +180,7 @@ def chosen() -> list[tuple[Fault, Format, Any]]:
     return [(fault, *turns[n % len(turns)]) for n, (fault, turns) in enumerate(zip(quick, runs, strict=True))]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_the_fault_runs_say_no_key() -> None:
     """All loggers at DEBUG: nothing that is logged or printed has the key."""
