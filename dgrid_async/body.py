@@ -31,6 +31,7 @@ from dgrid_async.errors import (
     StreamTruncatedError,
     UnexpectedResponseError,
 )
+from dgrid_async.large_json import LargeJSON
 from dgrid_async.sse import Payload, ServerSentEvent, SSEDecoder, Stray
 from dgrid_async.wire import Reply
 
@@ -239,8 +240,8 @@ class Body(Generic[Event, ReplyT]):
             self._take_slowly(payloads)
             return
         # Only the first can have come in more than one chunk.
-        large = payloads and payloads[0].__class__ is memoryview
-        loads = cast("Callable[[Any], Any]", codec.decode_large if large else orjson.loads)
+        large = payloads and payloads[0].__class__ is LargeJSON
+        loads = cast("Callable[[Any], Any]", _loads if large else orjson.loads)
         decode, append = self._decode, self.ready.append
         for n, payload in enumerate(payloads):  # noqa: B007 -- where the slow way begins
             try:
@@ -409,7 +410,11 @@ class Body(Generic[Event, ReplyT]):
         self._give_up(_no_answer(self._endpoint, self._head, body, what), cause)
 
 
-def reply_of(endpoint: Endpoint[Any, ReplyT], head: Head, body: bytes) -> ReplyT:
+def _loads(data: bytes | LargeJSON) -> Any:
+    return data.value() if isinstance(data, LargeJSON) else orjson.loads(data)
+
+
+def reply_of(endpoint: Endpoint[Any, ReplyT], head: Head, body: bytes | LargeJSON) -> ReplyT:
     """Return the reply that the whole body of a plain 2xx answer is.
 
     Raises:
@@ -419,6 +424,7 @@ def reply_of(endpoint: Endpoint[Any, ReplyT], head: Head, body: bytes) -> ReplyT
     try:
         value = codec.decode(body)
     except ValueError as error:
+        body = bytes(body)
         what = "an HTML page" if failures.looks_like_html(body) else "not JSON" if body.strip() else "empty"
         raise _no_answer(endpoint, head, body, what) from error
     failure = failures.error_in(value)
@@ -429,7 +435,7 @@ def reply_of(endpoint: Endpoint[Any, ReplyT], head: Head, body: bytes) -> ReplyT
     try:
         reply = endpoint.decode_reply(value)
     except Exception as error:
-        raise _no_answer(endpoint, head, body, f"JSON of the wrong shape ({error})") from error
+        raise _no_answer(endpoint, head, bytes(body), f"JSON of the wrong shape ({error})") from error
     return _named(reply, head)
 
 

@@ -18,18 +18,17 @@ import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import orjson
 
-__all__ = ["SurrogateMender", "decode", "decode_hard", "decode_large", "encode", "mend", "to_json", "with_strings"]
+from dgrid_async.large_json import LargeJSON
 
-# A text of so many bytes is mostly one string, an inline image say; beside such strings it may hold so many bytes more.
+__all__ = ["SurrogateMender", "decode", "decode_hard", "encode", "mend", "to_json", "with_strings"]
+
+# A text of so many bytes is mostly long strings, an inline image say.
 _LARGE_BYTES = 4 * 1024 * 1024
-_LONG_STRING_BYTES = 1024 * 1024
-_MOST_BESIDE_BYTES = 256 * 1024
-
 # From here on a copy costs more than the room that it frees.
 _ROOMY_BYTES = 64 * 1024
 # CPython refuses to convert more digits than this by default (CVE-2020-10735).
@@ -47,7 +46,7 @@ _TOO_DEEP = "nested too deeply for JSON"
 _Place = tuple[Any, ...]
 
 
-def decode(data: bytes | memoryview) -> Any:
+def decode(data: bytes | LargeJSON) -> Any:
     """Return the value of one JSON text; its strings can be encoded.
 
     Of a repeated key the last value counts. An integer of more than 64 bits may come as a float.
@@ -56,73 +55,15 @@ def decode(data: bytes | memoryview) -> Any:
         ValueError: It is no JSON, or nested too deeply to hold.
     """
     try:
-        return orjson.loads(data) if len(data) < _LARGE_BYTES else decode_large(data)
-    except orjson.JSONDecodeError:
+        if isinstance(data, bytes) and len(data) < _LARGE_BYTES:
+            return orjson.loads(data)
+        return (data if isinstance(data, LargeJSON) else LargeJSON(data)).value()
+    except ValueError:
         pass
-    return mend(decode_hard(data))
+    return mend(decode_hard(bytes(data)))
 
 
-def decode_large(data: bytes | memoryview) -> Any:
-    """Return what `orjson.loads` does, for less where long strings fill the text: they are taken out of it first.
-
-    The fast decoder copies the text that it is given: an event of 100 MB would take 300 MB, and the loop for 0.2 s; so it
-    takes 200 MB and 0.1 s.
-
-    Args:
-        data: The text; a view must be one of the end of its bytes.
-
-    Raises:
-        ValueError: It is no JSON that the fast decoder takes.
-    """
-    whole = cast("bytes", data.obj) if isinstance(data, memoryview) else data
-    begin = len(whole) - len(data)
-    view = memoryview(whole)
-    rest: list[bytes | memoryview] = []
-    strings: dict[str, str] = {}
-    try:
-        for start, end in _long_strings(whole, begin):
-            rest += (view[begin:start], b"\\u0000%d" % len(strings))
-            strings[f"\0{len(strings)}"] = str(view[start:end], "utf-8")
-            begin = end
-        rest.append(view[begin:])
-        if strings and sum(map(len, rest)) <= _MOST_BESIDE_BYTES:
-            marked = b"".join(rest)
-            # A text that has a NUL of its own could be taken for a mark.
-            if marked.count(b"\\u0000") == len(strings) and _put_back(value := orjson.loads(marked), strings):
-                return value
-    except ValueError:  # one that looked like a string was none, or the text is no JSON at all
-        pass
-    return orjson.loads(data)
-
-
-def _long_strings(text: bytes, at: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of what stands between two quotes far apart and needs no decoding; only long strings do."""
-    while (probe := at + _LONG_STRING_BYTES) < len(text):
-        end = text.find(b'"', probe)
-        start = text.rfind(b'"', at, probe) + 1
-        if start and end > start and text.find(b"\\", start, end) < 0:
-            yield start, end
-        at = end + 1 if end >= 0 else len(text)
-
-
-def _put_back(value: Any, strings: Mapping[str, str]) -> bool:
-    """Put each string in the place of its mark; return whether every mark was met once, as a value."""
-    met = 0
-    boxes = [value]
-    while boxes:
-        box = boxes.pop()
-        places = box.items() if isinstance(box, dict) else enumerate(box) if isinstance(box, list) else ()
-        for place, item in places:
-            if isinstance(item, str):
-                if item in strings:
-                    box[place] = strings[item]
-                    met += 1
-            else:
-                boxes.append(item)
-    return met == len(strings)
-
-
-def decode_hard(data: bytes | memoryview) -> Any:
+def decode_hard(data: bytes) -> Any:
     """Return the value of a JSON text that the fast decoder refused, for whatever reason.
 
     A byte order mark is dropped; invalid UTF-8 becomes U+FFFD; NaN and infinities are floats; an integer too long to

@@ -5,12 +5,13 @@ Rules (WHATWG HTML, "Server-sent events", 9.2.6)
 2. A line ends with LF, CR LF or CR; nothing else ends a line.
 3. A blank line dispatches the event gathered so far; one without data is dropped. The last event id outlives its event.
 
-Three additions for what gateways send
+Additions for what gateways send
 4. An event that the end of the body leaves without its blank line is delivered by `end()` when its data is complete JSON
    or `[DONE]`; the standard drops it.
 5. A line that is no field and begins with `{` or `[` starts a stray JSON text: gateways write late failures that way.
    `feed` ignores it as the standard says; `payloads` hands it on as a `Stray`.
 6. One event, and one line, is bounded in bytes.
+7. An event of one large data line is handed on by `payloads` as a `LargeJSON`, taken in as it came.
 
 The decoder is sans-IO and linear in its input, in whatever pieces it comes.
 """
@@ -19,11 +20,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import attrs
 
 from dgrid_async.errors import EventTooLargeError
+from dgrid_async.large_json import LargeJSON
 
 __all__ = ["SSEDecoder", "ServerSentEvent", "Stray"]
 
@@ -31,8 +34,8 @@ __all__ = ["SSEDecoder", "ServerSentEvent", "Stray"]
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 # Comments are thrown out of an unfinished event when it has grown beyond this, and each time it has doubled since.
 _TIDY_BYTES = 64 * 1024
-# Above this a copy of the data costs more than a view of it.
-_VIEW_BYTES = 1024 * 1024
+# From this size on an unfinished event is kept in one block, and its data decoded as it comes.
+_LARGE_BYTES = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 # The names that say something that an event's data may not.
 _TELLING = (b"error", b"ping")
@@ -69,7 +72,7 @@ class Stray:
     text: bytes
 
 
-Payload = bytes | memoryview | ServerSentEvent | Stray
+Payload = bytes | LargeJSON | ServerSentEvent | Stray
 
 
 class SSEDecoder:
@@ -84,8 +87,9 @@ class SSEDecoder:
         self.max_event_bytes = max_event_bytes
         # The mutable state: the pieces of the unfinished event, their size, the size at which comments are thrown out
         # of them, the bytes that may yet be a byte order mark (None: past it), whether the last chunk ended in CR, the
-        # last event id, the stray text so far, whether an event above the bound has been met, and what stood before the data
-        # of the last payload: the next one mostly begins with the same.
+        # last event id, the stray text so far, whether an event above the bound has been met, what stood before the data of
+        # the last payload (the next one mostly begins with the same), and of an event with a large data line what stands
+        # before that and the line; what follows is then gathered as if the line were empty.
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._tidy_at = _TIDY_BYTES if max_event_bytes is None else min(_TIDY_BYTES, max_event_bytes + 1)
@@ -96,6 +100,7 @@ class SSEDecoder:
         self._stray = bytearray()
         self._overflow = False
         self._lead = b"data: "
+        self._large: tuple[bytes, LargeJSON] | None = None
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Return the events that this chunk completes.
@@ -117,15 +122,20 @@ class SSEDecoder:
     def payloads(self, chunk: bytes) -> list[Payload]:
         """Return what `feed` does in the form that costs least, and stray texts.
 
-        An event of one data line whose type says nothing that its data does not is only the bytes of that data. Once a
-        stray text has begun, all that follows is taken for more of it.
+        An event of one data line whose type says nothing that its data does not is only that data. Once a stray text has
+        begun, all that follows is taken for more of it.
 
         Raises:
             EventTooLargeError: As `feed`; or the stray text is above the bound.
         """
         items: list[Payload] = []
         append = items.append
-        blocks = self._blocks(chunk)
+        if self._large is not None:
+            blocks = self._blocks_behind(*self._large, chunk)
+            if blocks and isinstance(blocks[0], LargeJSON):
+                append(blocks.pop(0))
+        else:
+            blocks = self._blocks(chunk)
         if self._stray:
             return self._gathered(blocks) if blocks else []
         rest = iter(blocks)
@@ -135,7 +145,7 @@ class SSEDecoder:
             start = len(found)
             if start and block.find(b"\n", start) < 0:
                 lead = found
-                append(block[start:] if len(block) < _VIEW_BYTES else memoryview(block)[start:])
+                append(block[start:])
             elif block:
                 event = self._parse(self._split_stray(block))
                 if event is not None:
@@ -143,16 +153,57 @@ class SSEDecoder:
                 if self._stray:
                     items.extend(self._gathered(rest))
         self._lead = lead
+        if self._size >= _LARGE_BYTES:
+            self._look_for_large()
         return items
 
     def last_payloads(self) -> list[Payload]:
         """Return what `end` does, and the stray text."""
+        if self._large is not None:
+            last = self._blocks_behind(*self._large, b"\n\n")
+            if isinstance(last[0], LargeJSON):
+                return [last[0]] if _is_complete(last[0]) else []
+            self._pieces = [last[0]]
         block = self._last_block()
         if self._stray:
             return self._gathered([block])
         event = self._parse(self._split_stray(block))
         items: list[Payload] = [event] if event is not None and _is_complete(event.data) else []
         return [*items, *self._gathered(())] if self._stray else items
+
+    def _look_for_large(self) -> None:
+        """Take the data of the unfinished event in as it comes from here on, if it is one large line."""
+        block = self._pieces[0]
+        lead = _lead(block)
+        if lead and len(self._pieces) == 1 and block.find(b"\n", len(lead)) < 0:
+            self._large = lead, LargeJSON(bytes(block[len(lead) :]))
+            self._pieces, self._size = [], 0
+
+    def _blocks_behind(self, lead: bytes, data: LargeJSON, chunk: bytes) -> list[Any]:
+        """Return what `_blocks` does, of a chunk behind the beginning of a large line: that line is the first."""
+        if not self._pieces:
+            end = min((at for mark in (b"\n", b"\r") if (at := chunk.find(mark)) >= 0), default=len(chunk))
+            data.add(chunk[:end])
+            chunk = chunk[end:]
+            if self.max_event_bytes is not None and len(lead) + len(data) > self.max_event_bytes:
+                self._overflow, self._large = True, None
+                raise self._too_large()
+            if not chunk:
+                return []
+            self._pieces, self._size = [lead], len(lead)
+        blocks: list[Any] = self._blocks(chunk)
+        if blocks:
+            self._large = None
+            if blocks[0] == lead:
+                blocks[0] = data
+            else:
+                further = blocks[0][len(lead) :]
+                size = sum(1 + len(line) for line in further.split(b"\n") if line and not line.startswith(b":"))
+                if self.max_event_bytes is not None and len(lead) + len(data) + size > self.max_event_bytes:
+                    self._overflow = True
+                    raise self._too_large()
+                blocks[0] = lead + bytes(data) + further
+        return blocks
 
     def _gathered(self, blocks: Iterable[bytes]) -> list[Payload]:
         """Return the stray text with these blocks behind it: its own blank lines separate nothing."""
@@ -215,7 +266,7 @@ class SSEDecoder:
                 end = chunk.find(b"\n\n")
                 rest = end + 2
             if end < 0:
-                if size < _VIEW_BYTES:
+                if size < _LARGE_BYTES:
                     pieces.append(chunk)
                 elif isinstance(pieces[0], bytearray) and len(pieces) == 1:
                     pieces[0] += chunk
@@ -322,7 +373,7 @@ class SSEDecoder:
         )
 
 
-def _lead(block: bytes) -> bytes:
+def _lead(block: bytes | bytearray) -> bytes:
     """Return what stands before the data of an event whose type says nothing that the data does not; or nothing."""
     if block.startswith(b"data: "):
         return b"data: "
@@ -331,7 +382,14 @@ def _lead(block: bytes) -> bytes:
     return bytes(block[: data + 6]) if plain else b""
 
 
-def _is_complete(data: str) -> bool:
+def _is_complete(data: str | LargeJSON) -> bool:
+    if isinstance(data, LargeJSON):
+        if data.in_string:
+            return False
+        with suppress(ValueError):
+            data.value()
+            return True
+        data = bytes(data).decode("utf-8", "replace")
     if data.strip() == "[DONE]":
         return True
     try:

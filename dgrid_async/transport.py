@@ -40,6 +40,7 @@ from dgrid_async.errors import (
     RateLimitError,
     UnexpectedResponseError,
 )
+from dgrid_async.large_json import LargeJSON
 from dgrid_async.translation import secrets_of, timed_out, translated
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ _LINGER = 0.25
 _MAX_REDIRECTS = 5
 # What is read at a time, in bytes, is at most twice this: decoding it holds the loop for some milliseconds.
 _READ_BYTES = 64 * 1024
+# From this size on a body is decoded while it comes.
+_LARGE_BYTES = 1024 * 1024
 # A body above this is handed to aiohttp as a file: it would write it at one go, and says so by a warning from 1 MiB on.
 _WHOLE_BODY = 512 * 1024
 # Behind a pause each waiting call comes back later by up to this for each that waits, in seconds, and by no more than
@@ -188,7 +191,9 @@ class Call:
         # What waits for the next attempt in the place of a sleep: told the failure and the least seconds.
         self.between: Callable[[DGridError, float], Awaitable[None]] | None = None
 
-    async def send(self, decode: Callable[[Answer, bytes], Any] | None = None, *, failure: DGridError | None = None) -> Any:
+    async def send(
+        self, decode: Callable[[Answer, bytes | LargeJSON], Any] | None = None, *, failure: DGridError | None = None
+    ) -> Any:
         """Send until a 2xx comes and return it with its body unread, or what `decode` makes of its whole body.
 
         Args:
@@ -429,8 +434,8 @@ class Answer:
         """The key that was sent, for nothing but taking it out of what the gateway says."""
         return None if self._request.secret is None else self._request.secret.reveal()
 
-    async def read_all(self) -> bytes:
-        """Return the whole body.
+    async def read_all(self) -> bytes | LargeJSON:
+        """Return the whole body; a large one is decoded while it comes.
 
         Raises:
             EventTooLargeError: It is above `Limits.max_event_bytes`.
@@ -439,6 +444,7 @@ class Answer:
         limit = self._request.limits.max_event_bytes
         content = self._content
         chunks: list[bytes] = []
+        large: LargeJSON | None = None
         size, whole = 0, False
         try:
             while not whole:
@@ -446,8 +452,13 @@ class Answer:
                 whole = self._inflater is None and content.is_eof()
                 chunk = content.read_nowait(-1) if whole else await self.read()
                 whole = whole or not chunk
-                chunks.append(chunk)
                 size += len(chunk)
+                if large is not None:
+                    large.add(chunk)
+                else:
+                    chunks.append(chunk)
+                    if size > _LARGE_BYTES:
+                        large = LargeJSON(b"".join(chunks))
                 if size > limit:
                     self.close()
                     raise EventTooLargeError(
@@ -458,7 +469,7 @@ class Answer:
             if isinstance(error, DGridError) or not isinstance(error, Exception):
                 raise
             raise self.translate(error) from error
-        return b"".join(chunks)
+        return b"".join(chunks) if large is None else large
 
     async def failure(self) -> APIStatusError:
         """Return the error that this answer is, from what its body gives within its bounds."""

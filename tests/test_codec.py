@@ -19,8 +19,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dgrid_async import codec
-from dgrid_async.codec import SurrogateMender, decode, decode_hard, decode_large, encode, mend, to_json, with_strings
+from dgrid_async.codec import SurrogateMender, decode, decode_hard, encode, mend, to_json, with_strings
+from dgrid_async.large_json import LargeJSON
 from dgrid_async.wire import Unknown
 
 HIGH, LOW = "\ud83d", "\ude00"
@@ -68,7 +68,7 @@ def strings(value: Any) -> list[str]:
 )
 def test_decode(data: bytes, value: Any) -> None:
     assert decode(data) == value
-    assert decode(memoryview(data)) == value
+    assert decode(LargeJSON(data)) == value
 
 
 def test_nan_is_a_float() -> None:
@@ -432,39 +432,6 @@ def test_each_choice_reads_as_if_it_had_come_whole(pieces: list[tuple[int, str]]
 
 
 # ------------------------------------------------------------------------------------------------------------- large texts
-
-LONG = "x" * 40
-LARGE = st.recursive(
-    st.sampled_from([LONG, LONG + "é", LONG + "\n" + LONG, "a:", "\x000", "\x001", 'say "' + LONG, "short", 1, None, [1] * 40]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "b:", LONG, "\x000"]), inner, max_size=3),
-    max_leaves=12,
-)
-
-
-@given(LARGE, st.integers(1, 40))
-@settings(max_examples=150, deadline=None)
-def test_long_strings_change_no_value(value: Any, length: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codec, "_LONG_STRING_BYTES", length)
-        for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
-            assert decode_large(text.encode()) == value
-            assert decode_large(memoryview(b"data: " + text.encode())[6:]) == value
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b'{"a": "' + b"x" * 40,
-        b'{"a:"' + b"1" * 40 + b'"b"}',
-        b'"' + b"\xff" * 40 + b'"',
-        b"x" * 40,
-        b'{"a": "\n' + b"x" * 40 + b'"',
-    ],
-)
-def test_a_large_text_that_is_no_json_is_refused(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "_LONG_STRING_BYTES", 8)
-    with pytest.raises(ValueError):
-        decode_large(text)
 
 
 def test_a_large_text_takes_twice_its_size_at_most() -> None:

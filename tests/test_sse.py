@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dgrid_async import large_json, sse
 from dgrid_async.errors import EventTooLargeError
+from dgrid_async.large_json import LargeJSON
 from dgrid_async.sse import Payload, ServerSentEvent, SSEDecoder, Stray
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").rglob("*.sse"))
@@ -166,11 +168,32 @@ def test_any_lines_in_any_pieces(case: tuple[bytes, list[int]]) -> None:
     assert fed(data, cuts) == fed(data) == fed(data, range(1, len(data))) == reference(data)
 
 
+@pytest.fixture(scope="module")
+def small_is_large() -> Iterator[None]:
+    """Let an event of some bytes be a large one, and a string of some bytes a long one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sse, "_LARGE_BYTES", 8)
+        patch.setattr(large_json, "_LONG_BYTES", 2)
+        yield
+
+
 @settings(max_examples=150, deadline=None, database=None)
 @given(cut_bodies())
 @example((b"data:12\n{\ndata\n", []))
 def test_payloads_say_what_feed_does(case: tuple[bytes, list[int]]) -> None:
-    data, cuts = case
+    compare(*case)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(cut_bodies())
+@example((b'data: {"a":"xyz\xc3\xa9"}\r\ndata: x\r\n', [8, 13, 17]))
+@example((b"data: [DONE]\n", [9]))
+@pytest.mark.usefixtures("small_is_large")
+def test_large_payloads_say_what_feed_does(case: tuple[bytes, list[int]]) -> None:
+    compare(*case)
+
+
+def compare(data: bytes, cuts: list[int]) -> None:
     decoder = SSEDecoder()
     events = [*fed(data, cuts, decoder), *decoder.end()]
     payloads = taken(data, cuts)
@@ -250,11 +273,62 @@ def test_the_id_of_a_plain_event_lives_on() -> None:
     assert event.id == "4"
 
 
-def test_a_large_payload_is_a_view() -> None:
-    data = b'"' + b"x" * 2_000_000 + b'"'
-    (payload,) = SSEDecoder().payloads(b"data: " + data + b"\n\n")
-    assert isinstance(payload, memoryview)
-    assert payload == data
+LARGE = b'{"a": "\xc3\xa9 and \\ud83d\\ude00", "b": [1, "2"]}'
+
+
+@pytest.mark.usefixtures("small_is_large")
+@pytest.mark.parametrize("lead", [b"data: ", b"event: delta\ndata: "])
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n", b"", b"\n: c\n\n", b"\nid: 7\n\n", b"\r\ndata\r\n\r\n"])
+def test_a_large_payload_in_any_pieces(lead: bytes, end: bytes) -> None:
+    data = b"data: 1\n\n" + lead + LARGE + end
+    rest = b"data: 2\n\n" if end.count(b"\r") + end.count(b"\n") > 1 else b""
+    value = json.loads(LARGE)
+    met = set()
+    for cut in range(len(data)):
+        for cuts in ([cut], [cut, min(cut + 9, len(data))], range(1, len(data))):
+            first, event, *others = taken(data + rest, cuts)
+            met.add(type(event))
+            assert as_data(first) == "1"
+            assert json.loads(as_data(event)) == value
+            assert [as_data(item) for item in others] == ["2"] * bool(rest)
+    assert (LargeJSON in met) is not (b"id" in end or b": c" in end or b"data" in end)
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_an_unfinished_large_payload_is_dropped() -> None:
+    for cut in range(7, len(LARGE) + 5):
+        assert taken(b"data: " + LARGE[: cut - 6], [15]) == []
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_large_payload_is_bounded() -> None:
+    data = b"data: " + LARGE
+    assert len(taken(data + b"\n\n", [20], SSEDecoder(len(data)))) == 1
+    for text in (data + b" ", data + b"\n\n" + data + b"\n\n"):
+        decoder = SSEDecoder(len(data) if text.endswith(b" ") else len(data) - 1)
+        with pytest.raises(EventTooLargeError):
+            taken(text, [20, len(data)], decoder)
+        with pytest.raises(EventTooLargeError):
+            decoder.payloads(b"data: x\n\n")
+    with pytest.raises(EventTooLargeError):
+        taken(data + b"\nid: 1234\n\n", [20], SSEDecoder(len(data) + 2))
+
+
+def test_a_large_payload_is_decoded_as_it_comes() -> None:
+    decoder = SSEDecoder(None)
+    chunk = b"x" * 65536
+    tracemalloc.start()
+    try:
+        assert decoder.payloads(b'data: {"a": "') == []
+        for _ in range(400):
+            assert decoder.payloads(chunk) == []
+        (payload,) = decoder.payloads(b'"}\n\n')
+        assert isinstance(payload, LargeJSON)
+        assert payload.value() == {"a": "x" * 65536 * 400}
+        # The text, that of the comparison, and nothing of their size.
+        assert tracemalloc.get_traced_memory()[1] < 2.2 * 65536 * 400
+    finally:
+        tracemalloc.stop()
 
 
 # ------------------------------------------------------------------------------------------------------- stray texts
