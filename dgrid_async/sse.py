@@ -190,7 +190,8 @@ class SSEDecoder:
                 raise self._too_large()
             if not chunk:
                 return []
-            self._pieces, self._size = [lead], len(lead)
+            self._pieces = [lead]
+            self._size = len(lead)
         blocks: list[Any] = self._blocks(chunk)
         if blocks:
             self._large = None
