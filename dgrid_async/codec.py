@@ -74,13 +74,27 @@ def decode_hard(data: bytes) -> Any:
     """
     text = str(data, "utf-8", "replace").removeprefix("\ufeff")
     try:
-        return json.loads(text, parse_int=_parse_int)
+        value = json.loads(text, parse_int=_parse_int)
     except json.JSONDecodeError as error:
         problem = f"{error.msg} at character {error.pos}"
     except RecursionError:
         problem = _TOO_DEEP
+    else:
+        # How deep the standard library goes depends on its version: what cannot be written again is not read.
+        if text.count("[") + text.count("{") <= _MOST_NESTED or not _is_deeper(value, _MOST_NESTED):
+            return value
+        problem = _TOO_DEEP
     # Not from the library's own error, which keeps the whole text: a gateway may have echoed the key in it.
     raise ValueError(problem)
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Tell whether there are more containers in each other than that."""
+    layer = [value]
+    for _ in range(depth + 1):
+        inner = (box.values() if isinstance(box, dict) else box for box in layer if isinstance(box, (dict, list)))
+        layer = [item for items in inner for item in items]
+    return bool(layer)
 
 
 def _parse_int(digits: str) -> int | str:

@@ -100,7 +100,7 @@ def test_what_is_no_json_is_a_value_error(data: bytes) -> None:
             read(data)
 
 
-@pytest.mark.parametrize("depth", [100, 500, 600, 800, 1000, 1024, 2000, 10_000, 100_000])
+@pytest.mark.parametrize("depth", [100, 500, 600, 800, 1000, 1024, 2000, 2001, 10_000, 100_000])
 @pytest.mark.parametrize("core", [b"1", b"NaN", b'"\\ud83d"', b'"\xff"'])
 @pytest.mark.parametrize(("start", "end"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_nesting_is_held_or_a_value_error(depth: int, core: bytes, start: bytes, end: bytes) -> None:
@@ -109,12 +109,13 @@ def test_nesting_is_held_or_a_value_error(depth: int, core: bytes, start: bytes,
     except ValueError:
         assert depth > 500
         return
-    assert depth <= 1024
+    assert depth <= 2000
     levels = 0
     while isinstance(value, (list, dict)):
         (value,) = value if isinstance(value, list) else value.values()
         levels += 1
     assert levels == depth
+    assert encode(decode(start * depth + core + end * depth))
     assert value in {1, "\ufffd"} or math.isnan(value)
 
 
