@@ -32,7 +32,8 @@ from dgrid_async.config import (
 )
 from dgrid_async.endpoint import Endpoint
 from dgrid_async.errors import ConfigError
-from dgrid_async.pool import Network, Pool, PoolStats
+from dgrid_async.network import Network
+from dgrid_async.pool import Pool, PoolStats
 from dgrid_async.request import Request as CallRequest
 from dgrid_async.stream import EventStream
 from dgrid_async.transport import Call, CoolDown, Request, warm_up

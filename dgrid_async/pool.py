@@ -18,71 +18,26 @@ import math
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 import attrs
 
-from dgrid_async.config import Limits, Secret
+from dgrid_async.config import Limits
 from dgrid_async.errors import ClientClosedError, ConfigError, DGridError, PoolTimeoutError
+from dgrid_async.network import Network, Route
 
 if TYPE_CHECKING:
-    import ssl
-
     import aiohttp
 
-__all__ = ["Home", "Interruptible", "Lease", "Network", "Pool", "PoolStats"]
+__all__ = ["Home", "Interruptible", "Lease", "Pool", "PoolStats"]
 
 _CLOSED = "the client is closed: make a new AsyncDGrid, or keep this one open for longer"
 _CUT = "the client was closed during this call"
 # Timers may ring so many seconds before their time: uvloop's count in milliseconds.
 _EARLY = 0.001
-
-
-def _proxy(address: str | Secret | None) -> Secret | None:
-    """Return the address of a proxy, kept like a key: it may hold a password.
-
-    Raises:
-        ConfigError: It is no address of an HTTP proxy; it is not shown.
-    """
-    if address is None or isinstance(address, Secret):
-        return address
-    if not isinstance(address, str):
-        raise ConfigError(f"the proxy is an address as a string, not a {type(address).__name__}")
-    address = address.strip()
-    if "://" not in address:
-        address = f"http://{address}"  # as curl and urllib read it
-    try:
-        parts = urlsplit(address)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ConfigError("the proxy is not usable: give http://host:port or https://host:port; SOCKS is not spoken")
-    return Secret(address)
-
-
-@attrs.frozen(kw_only=True)
-class Network:
-    """How to reach the gateway.
-
-    Attributes:
-        session: The caller's own session; used, never closed.
-        proxy: Address of an HTTP proxy, or None for what the environment says (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
-        ca_file: Path of a PEM file of authorities to trust, or None for the system's (SSL_CERT_FILE, SSL_CERT_DIR).
-        client_cert: Path of a PEM file with certificate and key, or the two paths.
-
-    Raises:
-        ConfigError: The proxy is no HTTP proxy.
-    """
-
-    session: aiohttp.ClientSession | None = None
-    proxy: Secret | None = attrs.field(default=None, converter=_proxy)
-    ca_file: str | os.PathLike[str] | None = None
-    client_cert: str | os.PathLike[str] | tuple[str, str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -283,13 +238,11 @@ class Pool:
 
     def __init__(self, limits: Limits, network: Network) -> None:
         self.limits = limits
-        self.network = network
-        # The mutable state: the homes by process and loop, what the environment said of each origin, the TLS settings, and
-        # how far the end has come. Only the thread of a loop makes its home, so no lock is needed, and none can be
-        # held by another thread at a fork.
+        self.route = Route(network)
+        self._own = network.session
+        # The mutable state: the homes by process and loop, and how far the end has come. Only the thread of a loop makes its
+        # home, so no lock is needed, and none can be held by another thread at a fork.
         self._homes: dict[tuple[int, asyncio.AbstractEventLoop], Home] = {}
-        self._proxies: dict[str, Secret | None] = {}
-        self._ssl: ssl.SSLContext | bool | None = None
         self.closed = False
         self.terminated = False
 
@@ -465,22 +418,21 @@ class Pool:
             # Of two threads that come here at a time, the one that takes the home out discards it.
             if (pid != os.getpid() or loop.is_closed()) and self._homes.pop(key, None) is not None:
                 for generation in home.generations:
-                    if generation.session is not self.network.session:
+                    if generation.session is not self._own:
                         _discard(generation.session)
 
     def _generation(self, home: Home) -> _Generation:
         """Return the session for a new call, the old one retired when it is above its age."""
         generation = home.generations[-1] if home.generations else None
-        if self.network.session is not None:
-            _check_own(self.network.session, home.loop)
+        if self._own is not None:
+            _check_own(self._own, home.loop)
         elif generation is not None:
             age, limit = home.loop.time() - generation.born, self.limits.max_age
             if generation.retired or generation.session.closed or (limit is not None and age > limit):
                 self._retire(home, generation)
                 generation = None
         if generation is None:
-            own = self.network.session
-            generation = _Generation(self._new_session() if own is None else own, home.loop.time())
+            generation = _Generation(self._own or self._new_session(), home.loop.time())
             home.generations.append(generation)
         generation.leases += 1
         return generation
@@ -492,7 +444,7 @@ class Pool:
             limit=0,  # the slots above are the bound: a wait inside aiohttp could not be told from connecting
             ttl_dns_cache=max(1, round(self.limits.dns_cache)),
             keepalive_timeout=self.limits.keep_alive,
-            ssl=self._ssl_context(),
+            ssl=self.route.ssl_context(),
             timeout_ceil_threshold=float("inf"),  # aiohttp rounds longer limits up to whole seconds
         )
         return aiohttp.ClientSession(
@@ -502,28 +454,6 @@ class Pool:
             timeout=aiohttp.ClientTimeout(total=None),
         )
 
-    def _ssl_context(self) -> ssl.SSLContext | bool:
-        if self._ssl is None:
-            network = self.network
-            if network.ca_file is None and network.client_cert is None:
-                self._ssl = True
-            else:
-                import ssl
-
-                try:
-                    context = ssl.create_default_context(cafile=network.ca_file)
-                    if network.client_cert is not None:
-                        pair = network.client_cert
-                        certificate, key = pair if isinstance(pair, tuple) else (pair, None)
-                        # Without a password of ours an encrypted key would ask for one at the terminal.
-                        context.load_cert_chain(certificate, key, password="")
-                except (OSError, ValueError) as error:
-                    raise ConfigError(
-                        f"ca_file={network.ca_file!r}, client_cert={network.client_cert!r} cannot be loaded: {error}"
-                    ) from error
-                self._ssl = context
-        return self._ssl
-
     def _retire(self, home: Home, generation: _Generation, *, force: bool = False) -> None:
         if generation.leases and not force:
             generation.retired = True
@@ -531,7 +461,7 @@ class Pool:
         if generation in home.generations:
             home.generations.remove(generation)
         session = generation.session
-        if session is self.network.session or session.closed:
+        if session is self._own or session.closed:
             return
         if home.loop.is_closed():
             _discard(session)
@@ -539,30 +469,6 @@ class Pool:
         task = home.loop.create_task(session.close())
         home.closing.add(task)
         task.add_done_callback(partial(_closed, home, session))
-
-    # ------------------------------------------------------------------------------------------------------------ proxies
-
-    def proxy_for(self, url: str) -> str | None:
-        """Return the proxy for an address: the caller's, or the environment's as it was at first use, or None.
-
-        Raises:
-            ConfigError: The environment names one that is not usable.
-        """
-        network = self.network
-        if network.proxy is not None:
-            return network.proxy.reveal()
-        if network.session is not None:
-            return None
-        origin = _origin(url)
-        if origin not in self._proxies:
-            self._proxies[origin] = _environment_proxy(url, os.environ)
-        proxy = self._proxies[origin]
-        return None if proxy is None else proxy.reveal()
-
-
-@lru_cache(maxsize=128)
-def _origin(url: str) -> str:
-    return "/".join(url.split("/", 3)[:3])
 
 
 def _check_own(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
@@ -588,32 +494,6 @@ def _connector_class() -> type[aiohttp.TCPConnector]:
                 connection.close()
 
     return Connector
-
-
-def _environment_proxy(url: str, environment: Mapping[str, str]) -> Secret | None:
-    """Return what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say of an address; None is a direct connection.
-
-    aiohttp's own reading of these would look into ~/.netrc too, for each request, and may find another key there.
-    """
-    if not any(name.lower().endswith("_proxy") for name in environment):
-        return None
-    from urllib.request import (  # type: ignore[attr-defined]  # documented since 2.6, missing in the stubs
-        getproxies_environment,
-        proxy_bypass_environment,  # pyright: ignore[reportAttributeAccessIssue]
-    )
-
-    parts = urlsplit(url)
-    proxies = getproxies_environment()
-    if proxy_bypass_environment(parts.netloc, proxies):
-        return None
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy:
-        return None
-    try:
-        return _proxy(proxy)
-    except ConfigError as error:
-        # A direct connection would go round what the environment demands.
-        raise ConfigError(f"{parts.scheme.upper()}_PROXY or ALL_PROXY: {error.message}") from None
 
 
 def _closed(home: Home, session: aiohttp.ClientSession, task: asyncio.Task[None]) -> None:

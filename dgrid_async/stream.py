@@ -21,10 +21,12 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
+from dgrid_async.answer import Answer
 from dgrid_async.body import Body
 from dgrid_async.endpoint import Endpoint, Progress
 from dgrid_async.errors import ClientClosedError, ConfigError, DGridError, Phase
-from dgrid_async.transport import Answer, Call, timed_out
+from dgrid_async.translation import timed_out
+from dgrid_async.transport import Call
 from dgrid_async.wire import Reply
 
 __all__ = ["EventStream", "TextStream"]

@@ -1,15 +1,18 @@
-"""What all tests share: no network but loopback, a key-free environment, and the emulator."""
+"""What all tests share: no network but loopback, a key-free environment, the emulator, and a clock that leaps over waits."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import ipaddress
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from dgrid_async.emulator import Emulator
+from tests import clock
 
 LOCAL_NAMES = {"localhost", "localhost.localdomain", "", None}
 
@@ -26,8 +29,14 @@ def _is_local(host: Any) -> bool:
         return str(host).endswith((".invalid", ".test"))
 
 
-@pytest.fixture(autouse=True)
-def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests themselves out of garbage collections."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_loopback() -> Iterator[None]:
     """Let no test reach beyond this machine, by accident or by a proxy of the environment."""
     connect, look_up = socket.socket.connect, socket.getaddrinfo
 
@@ -43,18 +52,29 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return look_up(host, *args, **kwargs)
 
-    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
-    monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket, "getaddrinfo", guarded_look_up)
+        yield
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment() -> Iterator[None]:
     """Take away what a developer's shell may have set."""
-    for name in ("DGRID_API_KEY", "DGRID_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DGRID_API_KEY", "DGRID_BASE_URL"):
+            patch.delenv(name, raising=False)
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.lower(), raising=False)
+        yield
+
+
+@pytest.fixture
+async def leaping_clock() -> AsyncIterator[None]:
+    """Let the test's waits take no time; see `tests/clock.py` for which tests that is right."""
+    with clock.leaping(asyncio.get_running_loop()):
+        yield
 
 
 @pytest.fixture

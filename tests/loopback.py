@@ -6,12 +6,12 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from dgrid_async import AsyncDGrid
+from dgrid_async import AsyncDGrid, Retries
 
 KEY = "sk-loopback-0123456789"
 REPLY = {
@@ -32,6 +32,11 @@ CHUNKS = [
     )
 ]
 SSE = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in CHUNKS] + [b"data: [DONE]\n\n"]
+
+NO_WAIT = Retries(initial_delay=0.0)
+ONCE = Retries(max_attempts=1)
+ON_TIME = 0.2
+"""Seconds within which a limit ends what it bounds."""
 
 
 @dataclass(eq=False)
@@ -98,6 +103,33 @@ async def good(exchange: Exchange) -> None:
         await exchange.chunk(b"")
     else:
         await exchange.answer()
+
+
+async def hang(exchange: Exchange) -> None:
+    """Say nothing until the client leaves."""
+    await exchange.left()
+
+
+async def moved(exchange: Exchange) -> None:
+    """Redirect the first of two requests to the same host."""
+    if "there" in exchange.line:
+        await good(exchange)
+    else:
+        await exchange.answer(307, b"", location="/there/v1/chat/completions")
+
+
+def answering(status: int, body: Any = b"{}", **headers: str) -> Play:
+    """Return a play that gives this answer."""
+    return lambda exchange: exchange.answer(status, body, **headers)
+
+
+def in_turn(*plays: Play) -> Play:
+    """Return a play for each request in turn, the last for all after it."""
+
+    async def play(exchange: Exchange) -> None:
+        await plays[min(exchange.number, len(plays)) - 1](exchange)
+
+    return play
 
 
 class Loopback:
@@ -224,3 +256,21 @@ async def stream_text(client: AsyncDGrid, **params: Any) -> str:
     """Read a stream to its end and return its text."""
     async with open_stream(client, **params) as stream:
         return str((await stream.final()).text)
+
+
+def keys(server: Loopback) -> list[str]:
+    """Return the Idempotency-Key of each request."""
+    return [exchange.headers["idempotency-key"] for exchange in server.requests]
+
+
+def now() -> float:
+    """Return the loop's time."""
+    return asyncio.get_running_loop().time()
+
+
+@contextmanager
+def ends_within(low: float, high: float) -> Iterator[None]:
+    """Check that a block takes so many seconds."""
+    begun = now()
+    yield
+    assert low <= now() - begun <= high

@@ -587,7 +587,7 @@ async def rest(process: asyncio.subprocess.Process) -> Ended:
     return Ended(process.returncode or 0, (out or b"").decode(), shown)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("api", ["messages", pytest.param("gemini", marks=pytest.mark.slow)])
 async def test_a_signal_ends_a_stream_and_keeps_what_had_arrived(gateway, number, api) -> None:
     gateway.script = Script(text=("One", " two", " three"), fault=Stall())
@@ -675,6 +675,7 @@ async def test_chat_takes_a_piped_prompt(gateway) -> None:
     assert gateway.log[0].body["messages"][0]["content"] == "What now?"
 
 
+@pytest.mark.slow
 async def test_demo_as_a_process(monkeypatch) -> None:
     monkeypatch.delenv("DGRID_API_KEY")
     async with program("demo") as process:

@@ -559,6 +559,7 @@ async def test_attempts_are_on_the_error(client, emulator) -> None:
 # ------------------------------------------------------------------------------------------------------ options
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_timeouts_and_retries_of_one_call(client, emulator) -> None:
     emulator.script = Script(fault=Stall("before_headers"))
     for limits, phase in ((Timeouts(first_event=0.2), "first_event"), (Timeouts(total=0.2), "total")):
@@ -628,6 +629,7 @@ async def test_a_closed_client_refuses(emulator) -> None:
     assert emulator.log.total == 0
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_leaving_the_client_ends_a_plain_call_at_once(emulator) -> None:
     emulator.script = Script(fault=Stall("before_headers"))
     async with AsyncDGrid(KEY, base_url=emulator.url) as client:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dgrid_async.codec import encode
 from dgrid_async.errors import APIStatusError, InsufficientQuotaError
 from dgrid_async.failures import error_in, excerpt, from_event, from_response, looks_like_html, request_id_of
+from tests.properties.budgets import brief, long, slow
 
 KEY = 'sk-dgrid-01"\\/é+=='.replace("é", "e")
 NOW = 1_700_000_000.0
@@ -154,42 +155,54 @@ def test_body_that_cannot_be_read_by_the_rules() -> None:
         assert from_response(500, {}, deep).status == 500
 
 
-@settings(max_examples=150, deadline=None, database=None)
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers(-1, 600) | st.floats() | st.text(max_size=5) | st.just('{"error": 1}'),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(
-                st.sampled_from(
-                    [
-                        "error",
-                        "response",
-                        "type",
-                        "code",
-                        "status",
-                        "message",
-                        "details",
-                        "metadata",
-                        "retryDelay",
-                        "retry_after_seconds",
-                        "data",
-                    ]
-                ),
-                inner,
-                max_size=4,
-            )
-        ),
-        max_leaves=10,
-    )
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 600) | st.floats() | st.text(max_size=5) | st.just('{"error": 1}'),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "error",
+                    "response",
+                    "type",
+                    "code",
+                    "status",
+                    "message",
+                    "details",
+                    "metadata",
+                    "retryDelay",
+                    "retry_after_seconds",
+                    "data",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
 )
-def test_any_json_is_some_error(value: Any) -> None:
+
+
+def check_error(value: Any) -> None:
     raw = encode(value)
     for error in (from_response(429, {}, raw, now=NOW, secret=KEY), from_event(json.loads(raw), {}, secret=KEY)):
         assert isinstance(error, APIStatusError)
         assert 400 <= error.status < 600
         assert error.message.startswith(str(error.status))
         assert error.retry_after is None or error.retry_after >= 0
+
+
+@brief(40)
+@given(JSON)
+def test_any_json_is_some_error(value: Any) -> None:
+    check_error(value)
+
+
+@slow
+@long(150)
+@given(JSON)
+def test_much_json_is_some_error(value: Any) -> None:
+    check_error(value)
 
 
 # ------------------------------------------------------------------------------------------------------- statuses

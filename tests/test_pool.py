@@ -1,23 +1,20 @@
-"""The pool, over real sockets: loops, threads and forks, slots, ages and ends, proxies and certificates."""
+"""The pool, over real sockets: loops, threads and forks, slots, ages and ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-import os
-import ssl
 import subprocess
 import sys
 import textwrap
 import threading
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import attrs
 import pytest
 
 from dgrid_async import (
@@ -30,7 +27,8 @@ from dgrid_async import (
     Retries,
     Timeouts,
 )
-from dgrid_async.pool import Home, Network, Pool, PoolStats
+from dgrid_async.network import Network
+from dgrid_async.pool import Home, Pool, PoolStats
 from dgrid_async.transport import warm_up
 from tests.loopback import (
     BODY,
@@ -42,6 +40,7 @@ from tests.loopback import (
     blackhole,
     client_of,
     good,
+    hang,
     loopback,
     open_stream,
     stream_text,
@@ -310,6 +309,7 @@ async def test_the_gateway_never_sees_more_than_the_limit() -> None:
         assert client.stats() == PoolStats(in_use=0, waiting=0, limit=20, sessions=1)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_waiting_too_long_says_how_many_are_in_use_and_waiting() -> None:
     async def hang(exchange: Exchange) -> None:
         await exchange.left()
@@ -452,6 +452,7 @@ async def test_a_kept_connection_holds_none_of_the_answers_it_carried() -> None:
         assert server.connections == 1
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_connection_on_which_the_gateway_spoke_unasked_is_not_used() -> None:
     async def and_more(exchange: Exchange) -> None:
         await good(exchange)
@@ -466,6 +467,7 @@ async def test_a_connection_on_which_the_gateway_spoke_unasked_is_not_used() -> 
         assert server.connections == 2
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_connection_above_its_age_is_not_used_and_its_calls_finish() -> None:
     go = asyncio.Event()
 
@@ -526,6 +528,7 @@ async def test_warm_up_fails_by_type_and_gives_its_slots_back() -> None:
 # --------------------------------------------------------------------------------------------------------------- the end
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_close_lets_what_is_under_way_finish_and_refuses_what_is_new() -> None:
     go = asyncio.Event()
     seen: list[int] = []
@@ -593,6 +596,7 @@ async def test_close_lets_a_stream_make_its_other_attempts() -> None:
         await server.wait_open(0)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_terminate_ends_a_close_that_waits() -> None:
     async with loopback(lambda exchange: exchange.left()) as server:
         client = client_of(server)
@@ -606,6 +610,7 @@ async def test_terminate_ends_a_close_that_waits() -> None:
         await asyncio.wait_for(closing, AT_ONCE)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_cancelled_close_leaves_the_pool_closed_to_new_calls() -> None:
     go = asyncio.Event()
 
@@ -625,10 +630,6 @@ async def test_a_cancelled_close_leaves_the_pool_closed_to_new_calls() -> None:
         assert await call == "hello"
         await client.close()
         await server.wait_open(0)
-
-
-async def hang(exchange: Exchange) -> None:
-    await exchange.left()
 
 
 async def hang_inside_the_head(exchange: Exchange) -> None:
@@ -664,6 +665,7 @@ STATES: dict[str, Callable[[Exchange], Awaitable[None]]] = {
 }
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("how", ["terminate", "the end of async with"])
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("state", [*STATES, "connecting", "waiting for a slot"])
@@ -693,6 +695,7 @@ async def test_what_is_under_way_is_cut_at_once(state: str, streamed: bool, how:
             await ask(client)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_stream_that_nobody_reads_is_cut() -> None:
     async def endless(exchange: Exchange) -> None:
         await exchange.begin_stream()
@@ -767,238 +770,6 @@ async def test_a_callers_own_session_of_another_loop_is_refused() -> None:
         assert server.requests == []
 
 
-# --------------------------------------------------------------------------------------------------------------- proxies
-
-
-@attrs.define
-class Proxy:
-    """A small HTTP proxy: what it was asked for, and with which login."""
-
-    url: str = ""
-    asked: list[str] = attrs.field(factory=list)
-    logins: list[str | None] = attrs.field(factory=list)
-    refuse: bytes = b""
-
-
-@pytest.fixture
-async def proxy() -> AsyncIterator[Proxy]:
-    """A proxy on loopback, for plain requests and for CONNECT."""
-    running = Proxy()
-    tasks: set[asyncio.Task[Any]] = set()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.current_task())  # type: ignore[arg-type]  # there is one
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            line, *headers = head.rstrip().split("\r\n")
-            method, target, _ = line.split(" ")
-            running.asked.append(f"{method} {target}")
-            login = [each.partition(": ")[2] for each in headers if each.lower().startswith("proxy-authorization")]
-            running.logins.append(login[0] if login else None)
-            if running.refuse:
-                writer.write(running.refuse)
-                return
-            host, _, port = (target if method == "CONNECT" else target.split("/")[2]).partition(":")
-            there_reader, there_writer = await asyncio.open_connection(host, int(port))
-            if method == "CONNECT":
-                writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-            else:
-                path = "/" + target.split("/", 3)[3]
-                there_writer.write("\r\n".join([f"{method} {path} HTTP/1.1", *headers, "", ""]).encode())
-            await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    running.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield running
-    server.close()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def with_login(url: str) -> str:
-    return url.replace("//", "//me:pass%21word@")
-
-
-async def test_a_proxy_given_as_an_argument(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-    async with loopback() as server, client_of(server, proxy=with_login(proxy.url)) as client:
-        assert await ask(client) == "hello"
-        assert proxy.asked == [f"POST {server.url}/v1/chat/completions"]
-        assert proxy.logins == ["Basic bWU6cGFzcyF3b3Jk"]
-        assert "proxy-authorization" not in server.requests[0].headers or server.requests[0].headers["authorization"]
-        shown = repr([vars(client), vars(client._pool), attrs.asdict(client._pool.network), client._pool.network])
-        assert "word" not in shown
-
-
-@pytest.mark.parametrize("form", ["http://{}", "{}"])
-async def test_a_proxy_of_the_environment(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    monkeypatch.setenv("HTTP_PROXY", form.format(proxy.url.removeprefix("http://")))
-    async with loopback() as server, client_of(server) as client:
-        assert await ask(client) == "hello"
-        assert await stream_text(client) == "hello"
-        assert len(proxy.asked) >= 1
-        assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("excepted", ["127.0.0.1", "*", "127.0.0.1:{port}"])
-async def test_no_proxy_of_the_environment(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, excepted: str) -> None:
-    async with loopback() as server:
-        monkeypatch.setenv("ALL_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", excepted.format(port=server.port))
-        async with client_of(server) as client:
-            assert await ask(client) == "hello"
-        assert proxy.asked == []
-
-
-async def test_a_proxy_of_another_scheme_is_no_reason_to_use_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with loopback() as server:
-        monkeypatch.setenv("ALL_PROXY", "socks5://me:password@127.0.0.1:1")
-        async with client_of(server) as client:
-            with pytest.raises(ConfigError, match="SOCKS") as caught:
-                await ask(client)
-            assert "password" not in repr(caught.value)
-            assert client.stats().in_use == 0
-        assert server.requests == []
-
-
-@pytest.mark.parametrize("address", ["socks5://me:password@h:1", "http://", "http://h:99999", "http://me:password@h:0", 5])
-def test_an_unusable_proxy_is_refused_and_not_shown(address: Any) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Network(proxy=address)
-    assert "password" not in str(caught.value)
-
-
-async def test_a_proxy_that_is_not_there_or_refuses(proxy: Proxy) -> None:
-    async with loopback() as server, client_of(server, proxy="http://me:password@127.0.0.1:1") as client:
-        with pytest.raises(APIConnectionError, match=r"no connection to the proxy 127\.0\.0\.1:1") as caught:
-            await ask(client, retries=Retries(max_attempts=1))
-        assert "password" not in repr(caught.value) + repr(caught.value.__cause__) + repr(vars(caught.value.__cause__))
-    proxy.refuse = b"HTTP/1.1 407 Login first\r\ncontent-length: 0\r\n\r\n"
-    async with client_of("https://127.0.0.1:9", proxy=with_login(proxy.url)) as client:
-        with pytest.raises(APIConnectionError, match="answered 407 Login first") as caught:
-            await ask(client, retries=Retries(max_attempts=1))
-        cause = caught.value.__cause__
-        for text in (str(cause), repr(cause), repr(vars(cause))):
-            assert KEY not in text
-            assert "word" not in text
-            assert "bWU6" not in text
-
-
-# ------------------------------------------------------------------------------------------------------------------ TLS
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's certificate for 127.0.0.1 and a client's, as PEM files."""
-    folder = tmp_path_factory.mktemp("certificates")
-    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    for name in ("server", "client"):
-        run = subprocess.run(
-            [*new, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}",
-             "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE"],
-            cwd=folder, capture_output=True, check=False,
-        )  # fmt: skip
-        if run.returncode:
-            pytest.skip(f"openssl makes no certificate here: {run.stderr.decode()[:200]}")
-    (folder / "both.pem").write_text((folder / "client.pem").read_text() + (folder / "client.key").read_text())
-    subprocess.run(
-        ["openssl", "ec", "-in", "client.key", "-aes128", "-passout", "pass:secret", "-out", "locked.key"],
-        cwd=folder, capture_output=True, check=True,
-    )  # fmt: skip
-    return folder
-
-
-def server_context(certificates: Path, *, client: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
-    if client:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(certificates / "client.pem")
-    return context
-
-
-async def test_a_ca_file(certificates: Path) -> None:
-    async with loopback(good, server_context(certificates)) as server:
-        async with client_of(server, ca_file=certificates / "server.pem") as client:
-            assert await ask(client) == "hello"
-            assert await stream_text(client) == "hello"
-            assert server.connections == 1
-        async with client_of(server, retries=Retries(max_attempts=1)) as client:
-            with pytest.raises(APIConnectionError, match=r"certificate of 127\.0\.0\.1 is not trusted") as caught:
-                await ask(client)
-            assert isinstance(caught.value.__cause__, aiohttp.ClientConnectorCertificateError)
-
-
-@pytest.mark.parametrize("files", [("client.pem", "client.key"), ("both.pem",)])
-async def test_a_client_certificate(certificates: Path, files: tuple[str, ...]) -> None:
-    paths = tuple(str(certificates / name) for name in files)
-    async with loopback(good, server_context(certificates, client=True)) as server:
-        own: Any = paths if len(paths) > 1 else paths[0]
-        async with client_of(server, ca_file=certificates / "server.pem", client_cert=own) as client:
-            assert await ask(client) == "hello"
-        async with client_of(server, ca_file=certificates / "server.pem", retries=Retries(max_attempts=1)) as client:
-            with pytest.raises(APIConnectionError):
-                await ask(client)
-
-
-async def test_through_a_proxy_to_https(certificates: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", with_login(proxy.url))
-    own = certificates / "server.pem"
-    async with loopback(good, server_context(certificates)) as server, client_of(server, ca_file=own) as client:
-        assert await ask(client) == "hello"
-        assert proxy.asked == [f"CONNECT 127.0.0.1:{server.port}"]
-        assert proxy.logins == ["Basic bWU6cGFzcyF3b3Jk"]
-        assert "proxy-authorization" not in server.requests[0].headers
-        assert "word" not in repr([vars(client._pool), client._pool._proxies])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"ca_file": "nowhere.pem"}, {"client_cert": "nowhere.pem"}, {"client_cert": ("client.pem", "locked.key")}],
-    ids=str,
-)
-async def test_certificates_that_cannot_be_loaded(certificates: Path, options: dict[str, Any]) -> None:
-    placed = {
-        name: tuple(str(certificates / each) for each in value) if isinstance(value, tuple) else str(certificates / value)
-        for name, value in options.items()
-    }
-    async with loopback() as server, client_of(server, **placed) as client:
-        with pytest.raises(ConfigError, match="cannot be loaded"):
-            await ask(client)
-        assert client.stats().in_use == 0
-
-
-async def test_an_encrypted_key_asks_for_no_password(certificates: Path) -> None:
-    """Without a terminal the question would go to the standard input, where this process has the answer."""
-    program = """
-        import asyncio
-        from dgrid_async import AsyncDGrid, ConfigError
-        client = AsyncDGrid("k", base_url="https://127.0.0.1:1", client_cert=("client.pem", "locked.key"))
-        try:
-            asyncio.run(client.messages.create(model="m", max_tokens=1, messages=[]))
-        except ConfigError as error:
-            print(error)
-    """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", textwrap.dedent(program), cwd=certificates, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    out, _ = await process.communicate(b"secret\n")
-    assert b"cannot be loaded" in out
-
-
 # -------------------------------------------------------------------------------------------------- what cannot be reached
 
 
@@ -1049,6 +820,7 @@ async def test_all_calls_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> Non
         assert set_timers == []
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_each_call_ends_at_its_own_limit() -> None:
     seconds = [0.5, 0.1, 0.3, 0.2, 0.4]
     ended: list[float] = []

@@ -48,11 +48,10 @@ def test_status_decides(status: int) -> None:
     assert retryable(failure(status)) is (status in AGAIN)
 
 
-@pytest.mark.parametrize("status", sorted(AGAIN | NEVER))
 @pytest.mark.parametrize("place", ["code", "type"])
 @pytest.mark.parametrize("name", [*FINAL, "INVALID_API_KEY"])
-def test_final_names_forbid_on_any_status(name: str, place: str, status: int) -> None:
-    assert not retryable(failure(status, **{place: name}))
+def test_final_names_forbid_on_any_status(name: str, place: str) -> None:
+    assert [status for status in AGAIN | NEVER if retryable(failure(status, **{place: name}))] == []
 
 
 @pytest.mark.parametrize("status", [402, 403, 429, 500, 503])

@@ -270,6 +270,7 @@ async def test_arguments_the_format_cannot_carry(emulator: Emulator, post: Any, 
 # --- pace and chunks
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_pace_is_the_gap_between_events(emulator: Emulator, post: Any, shape: Any) -> None:
     emulator.script = Script(text=("a", "b", "c"), pace=0.03)
     started = time.monotonic()
@@ -278,6 +279,7 @@ async def test_pace_is_the_gap_between_events(emulator: Emulator, post: Any, sha
     assert time.monotonic() - started >= 0.03 * (events - 1) * 0.95
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_delay_is_before_the_headers(emulator: Emulator, session: aiohttp.ClientSession, shape: Any) -> None:
     emulator.script = Script(delay=0.1)
     for stream in (False, True):
@@ -346,6 +348,7 @@ async def test_cut_on_a_plain_reply(emulator: Emulator, post: Any, shape: Any) -
         json.loads(body)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_abort_resets_the_connection(emulator: Emulator, session: Any, shape: Any, stream: bool) -> None:
     emulator.script = Script(text=("a", "b", "c"), fault=Abort(after=1))
@@ -396,6 +399,7 @@ async def test_close_without_an_answer(emulator: Emulator, session: Any, shape: 
     assert emulator.log[0].status is None
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_stall_before_headers(emulator: Emulator, session: Any, shape: Any, stream: bool) -> None:
     emulator.script = Script(fault=Stall("before_headers"))
@@ -409,6 +413,7 @@ async def test_stall_before_headers(emulator: Emulator, session: Any, shape: Any
     assert (received.status, received.closed_early) == (None, True)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("where", ["after_headers", "between_events", "inside_event"])
 async def test_stalls(emulator: Emulator, session: Any, shape: Any, where: Any, stream: bool) -> None:
@@ -431,6 +436,7 @@ async def test_stalls(emulator: Emulator, session: Any, shape: Any, where: Any, 
     assert emulator.in_flight == 0
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_comments_during_a_stall(emulator: Emulator, session: Any, shape: Any) -> None:
     emulator.script = Script(fault=Stall(after=1, comment_every=0.01))
     path, body = shape.request(stream=True)
@@ -510,6 +516,7 @@ async def test_done(emulator: Emulator, post: Any, shape: Any) -> None:
         assert body.endswith(b"data: [DONE]\n\n") == expected
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_held_open_after_the_end(emulator: Emulator, session: Any, shape: Any, parse: Any) -> None:
     emulator.script = Script(text="Hi", fault=HoldOpen())
     path, body = shape.request(stream=True)
@@ -560,6 +567,7 @@ async def test_the_log(emulator: Emulator, post: Any, shape: Any) -> None:
     assert received.closed_at >= received.at
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_client_that_leaves_is_noticed(emulator: Emulator, session: Any, shape: Any) -> None:
     emulator.script = Script(text=("word ",) * 1000, pace=0.01)
     path, body = shape.request(stream=True)
@@ -572,6 +580,7 @@ async def test_a_client_that_leaves_is_noticed(emulator: Emulator, session: Any,
     assert 0 < received.events_sent < 1000
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_counters(emulator: Emulator, session: Any, shape: Any) -> None:
     emulator.script = Script(fault=Stall(after=1))
     path, body = shape.request(stream=True)
@@ -591,6 +600,7 @@ async def test_a_kept_connection_has_one_number(emulator: Emulator, post: Any, s
     assert emulator.open_connections == 1
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_stop_is_quick_with_stalled_streams(shape: Any) -> None:
     path, body = shape.request(stream=True)
     headers = {"x-api-key": "k", "anthropic-version": "1"}

@@ -69,7 +69,7 @@ def test_a_stream_cut_before_its_end_keeps_all_that_was_said(api: str, data: Any
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(300)
+@long(200)
 @DRAWN
 def test_a_stream_comes_to_its_reply_at_length(api: str, data: Any) -> None:
     check_whole(data.draw(STREAMS[api]))

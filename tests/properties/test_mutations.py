@@ -92,7 +92,7 @@ def test_cut_at_any_byte(sample: Sample) -> None:
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(600)
+@long(400)
 @DRAWN
 def test_bytes_at_length(api: str, data: Any) -> None:
     sample = data.draw(st.sampled_from([sample for sample in SAMPLES if sample.api == api]))
@@ -101,7 +101,7 @@ def test_bytes_at_length(api: str, data: Any) -> None:
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(600)
+@long(400)
 @DRAWN
 def test_values_at_length(api: str, data: Any) -> None:
     sample = data.draw(st.sampled_from([sample for sample in SAMPLES if sample.api == api]))

@@ -77,7 +77,7 @@ def test_generated(api: str, data: Any) -> None:
 
 @slow
 @pytest.mark.parametrize("api", APIS)
-@long(200)
+@long(100)
 @DRAWN
 def test_generated_at_length(api: str, data: Any) -> None:
     check(api, data.draw(STREAMS[api]).documents, data)

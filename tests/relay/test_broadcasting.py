@@ -41,6 +41,7 @@ async def said(live: Broadcast, words: str) -> None:
     raise AssertionError(text)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("name", CALLS)
 async def test_all_get_the_whole_answer_whenever_they_join(name: str) -> None:
     async with Emulator(Script(text=WORDS, pace=0.0005)) as emulator, AsyncDGrid("k", base_url=emulator.url) as client:
@@ -61,6 +62,7 @@ async def test_all_get_the_whole_answer_whenever_they_join(name: str) -> None:
     assert len(emulator.log) == 1
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_coming_back_with_the_last_id_goes_on_without_gap_or_repeat() -> None:
     dice = random.Random(4)
     async with Emulator(Script(text=WORDS, pace=0.001)) as emulator, AsyncDGrid("k", base_url=emulator.url) as client:
@@ -239,6 +241,7 @@ async def test_a_page_that_is_loaded_anew_goes_on_by_its_last_event_id() -> None
 # ------------------------------------------------------------------------------------------------------------- lifetime
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_stream_without_listeners_is_aborted() -> None:
     async with speaking() as upstream:
         live = broadcast(upstream.stream(), interval=0, grace=0.1)
@@ -261,6 +264,7 @@ async def test_a_stream_that_nobody_ever_listened_to_is_aborted_too() -> None:
         assert (await asyncio.wait_for(live.wait(), 5)).outcome == "abandoned"
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_who_comes_back_within_the_grace_time_keeps_it_alive() -> None:
     async with speaking() as upstream, broadcast(upstream.stream(), interval=0, grace=0.4) as live:
         last = 0
@@ -277,6 +281,7 @@ async def test_who_comes_back_within_the_grace_time_keeps_it_alive() -> None:
         assert await text_of(live.subscribe()) == "01234567"
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_without_a_grace_time_it_goes_on_alone() -> None:
     async with speaking() as upstream:
         live = broadcast(upstream.stream(), grace=None)

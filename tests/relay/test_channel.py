@@ -244,6 +244,7 @@ async def test_a_reader_ahead_of_a_lost_stretch_misses_nothing() -> None:
         await anext(behind)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_the_grace_time_runs_while_nobody_listens() -> None:
     channel = make(grace=0.05)
     async with Subscription(channel):

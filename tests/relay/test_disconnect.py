@@ -83,6 +83,7 @@ REQUESTS = {
 }
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("method", list(REQUESTS))
 @pytest.mark.parametrize("server", list(SERVERS))
 async def test_the_call_ends_when_the_browser_does(server: str, method: str) -> None:
@@ -109,6 +110,7 @@ async def test_the_call_ends_when_the_browser_does(server: str, method: str) -> 
     assert isinstance(error, DGridError)
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("method", list(REQUESTS))
 @pytest.mark.parametrize("server", list(SERVERS))
 async def test_a_browser_that_waits_gets_the_answer(server: str, method: str) -> None:

@@ -98,6 +98,7 @@ QUICK = ("aiohttp", "starlette-watched")
 EVERY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SERVERS]
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("server", EVERY)
 async def test_frames_are_events_with_ids(server: str) -> None:
     async with (
@@ -119,6 +120,7 @@ async def test_frames_are_events_with_ids(server: str) -> None:
     assert len(words) < WORDS / 2
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("play", ["no_headers", "no_token", "falls_silent", "refuses"])
 @pytest.mark.parametrize("server", EVERY)
 async def test_the_upstream_ends_when_the_client_leaves(server: str, play: str) -> None:

@@ -78,6 +78,7 @@ async def test_every_format_is_told_alike(name: str) -> None:
     assert [frame["type"] for frame in sink.frames[-2:]] == ["usage", "finish"]
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_stream_that_is_open_may_be_relayed_and_the_sink_serves_again() -> None:
     sink = Hand()
     async with upstream() as gateway:
@@ -125,6 +126,7 @@ async def test_a_slow_client_slows_the_reading_and_loses_nothing() -> None:
     assert ids == sorted(set(ids))
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_frozen_client_is_cut_and_the_upstream_ended() -> None:
     sink = Hand()
     sink.open.clear()
@@ -198,6 +200,7 @@ async def test_a_client_object_that_is_closed_ends_with_an_error_frame() -> None
     assert sink.frames[-1]["error"] == "ClientClosedError"
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("play", ["no_headers", "no_token", "falls_silent", "refuses"])
 async def test_a_cancellation_is_passed_on_and_ends_the_upstream(play: str) -> None:
     sink = Hand()
@@ -230,6 +233,7 @@ async def test_a_cancellation_while_a_send_is_stuck_is_passed_on() -> None:
             await relaying
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("mistake", [ZeroDivisionError, TimeoutError])
 async def test_a_mistake_in_on_message_is_raised_and_ends_the_upstream(mistake: type[Exception]) -> None:
     sink = Hand()
@@ -247,6 +251,7 @@ async def test_a_mistake_in_on_message_is_raised_and_ends_the_upstream(mistake: 
             await gateway.left.wait()
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_mistake_of_the_sink_is_raised_even_where_the_answer_would_be_read_on() -> None:
     class Broken(Hand):
         async def send(self, text: str) -> None:

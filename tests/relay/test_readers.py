@@ -48,7 +48,7 @@ def test_any_answer(name: str, data: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLICES)
-@long(300)
+@long(200)
 @given(data=st.data())
 def test_any_of_many_answers(name: str, data: Any) -> None:
     check(name, data.draw(STREAMS[name]).data())

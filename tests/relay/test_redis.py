@@ -389,6 +389,7 @@ async def test_two_processes(server: Server) -> None:
         assert await text_of(here.subscribe(key)) == early
 
 
+@pytest.mark.slow
 async def test_a_killed_producer_ends_its_readers(server: Server) -> None:
     key, lease = key_of_its_own(), 0.6
     async with broadcasts_of(server, lease=lease) as here:

@@ -90,6 +90,7 @@ async def vanish(page: Page) -> None:
     page.vanish()
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("how", [leave, vanish])
 @pytest.mark.parametrize("play", ["no_headers", "no_token", "falls_silent"])
 @pytest.mark.parametrize("stack", EVERY)
@@ -107,6 +108,7 @@ async def test_the_upstream_ends_when_the_client_leaves(stack: str, play: str, h
             await no_tasks_of_relays()
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("stack", EVERY)
 async def test_the_wait_for_a_retry_ends_when_the_client_leaves(stack: str) -> None:
     async with upstream("refuses") as gateway:
@@ -134,6 +136,7 @@ async def test_a_client_that_does_not_read_is_given_up(stack: str) -> None:
             assert report.events * 4096 < 32 * 1024 * 1024
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("stack", EVERY)
 async def test_an_error_of_the_gateway_is_the_last_frame(stack: str) -> None:
     async with upstream("breaks") as gateway:
@@ -147,6 +150,7 @@ async def test_an_error_of_the_gateway_is_the_last_frame(stack: str) -> None:
     assert "".join(frame["text"] for frame in frames if frame["type"] == "text") == "w0 w1 w2 w3 "
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("stack", EVERY)
 async def test_a_server_that_shuts_down_ends_its_streams(stack: str) -> None:
     async with upstream("falls_silent") as gateway:
@@ -165,6 +169,7 @@ async def test_a_server_that_shuts_down_ends_its_streams(stack: str) -> None:
             await no_tasks_of_relays()
 
 
+@pytest.mark.usefixtures("leaping_clock")
 @pytest.mark.parametrize("stack", EVERY)
 async def test_what_the_client_says_meanwhile_can_stop_the_answer(stack: str) -> None:
     said: list[Any] = []

@@ -11,13 +11,15 @@ import json
 import os
 import shutil
 import signal
-from contextlib import suppress
+import subprocess
+import time
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 
-__all__ = ["CHROMIUM", "WAIT", "Browser", "Tab"]
+__all__ = ["CHROMIUM", "WAIT", "Browser", "Chromium", "Tab"]
 
 CHROMIUM = shutil.which("chromium")
 WAIT = 15.0
@@ -154,60 +156,77 @@ class Tab:
         await self._listening
 
 
-class Browser:
-    """One Chromium of our own, with a profile of its own."""
+class Chromium:
+    """A process of our own, with a profile of its own; its start is what takes time, so that many may use it."""
 
     def __init__(self, profile: Path) -> None:
+        self.address = ""
         self._profile = profile
-        self._process: asyncio.subprocess.Process | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._address = ""
-        self._tabs: list[Tab] = []
+        self._process: subprocess.Popen[bytes] | None = None
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         assert CHROMIUM is not None
-        self._process = await asyncio.create_subprocess_exec(
-            CHROMIUM,
-            *_FLAGS,
-            f"--user-data-dir={self._profile}",
-            "about:blank",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+        self._process = subprocess.Popen(
+            [CHROMIUM, *_FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._session = aiohttp.ClientSession()
         port = self._profile / "DevToolsActivePort"
+        end = time.monotonic() + WAIT
         try:
-            async with asyncio.timeout(WAIT):
-                while not (port.exists() and port.read_text().strip()):
-                    assert self._process.returncode is None, "chromium has ended"
-                    await asyncio.sleep(0.02)
+            while not (port.exists() and port.read_text().strip()):
+                assert self._process.poll() is None, "chromium has ended"
+                assert time.monotonic() < end, "chromium does not listen"
+                time.sleep(0.02)
         except BaseException:
-            await self._end()
+            self._end()
             raise
-        self._address = f"127.0.0.1:{port.read_text().split()[0]}"
+        self.address = f"127.0.0.1:{port.read_text().split()[0]}"
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._end()
+    def __exit__(self, *_: object) -> None:
+        self._end()
 
-    async def _end(self) -> None:
+    def _end(self) -> None:
         assert self._process is not None
-        assert self._session is not None
         with suppress(ProcessLookupError):
             # Its group, which is none but its own.
             os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        for tab in self._tabs:
-            await tab.end()
-        await self._session.close()
+        self._process.wait()
+
+
+class Browser:
+    """One user of a Chromium: tabs that share nothing with those of others."""
+
+    def __init__(self, chromium: Chromium) -> None:
+        self._address = chromium.address
+        self._stack = AsyncExitStack()
+        self._tabs: list[Tab] = []
+        self._context = ""
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._session = await stack.enter_async_context(aiohttp.ClientSession())
+            async with self._session.get(f"http://{self._address}/json/version") as response:
+                url = (await response.json(content_type=None))["webSocketDebuggerUrl"]
+            self._whole = Tab(await self._session.ws_connect(url, max_msg_size=0), "")
+            stack.push_async_callback(self._whole.end)
+            self._context = (await self._whole.call("Target.createBrowserContext", disposeOnDetach=True))["browserContextId"]
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        async with self._stack:
+            for tab in self._tabs:
+                await tab.end()
+            await self._whole.call("Target.disposeBrowserContext", browserContextId=self._context)
 
     async def tab(self, url: str | None = None) -> Tab:
         """Open a tab, at an address if one is given."""
-        assert self._session is not None
-        async with self._session.put(f"http://{self._address}/json/new?about:blank") as response:
-            target = (await response.json(content_type=None))["id"]
+        opened = await self._whole.call("Target.createTarget", url="about:blank", browserContextId=self._context)
+        target = opened["targetId"]
         websocket = await self._session.ws_connect(f"ws://{self._address}/devtools/page/{target}", max_msg_size=0)
         tab = Tab(websocket, target)
         self._tabs.append(tab)
@@ -217,8 +236,6 @@ class Browser:
 
     async def close(self, tab: Tab) -> None:
         """Close a tab, as its user does."""
-        assert self._session is not None
         self._tabs.remove(tab)
-        async with self._session.get(f"http://{self._address}/json/close/{tab.target}") as response:
-            assert response.status == 200
+        await self._whole.call("Target.closeTarget", targetId=tab.target)
         await tab.end()

@@ -13,7 +13,7 @@ from pathlib import Path
 from dgrid_async import AsyncDGrid
 from dgrid_async.emulator import Emulator, Script, Stall, ToolCall, Usage
 from dgrid_async.web import Server
-from tests.web.browser import Browser
+from tests.web.browser import Browser, Chromium
 
 _FIRST = Script(
     reasoning="Two sentences: what it is, and why it matters to whoever streams.",
@@ -33,12 +33,12 @@ _SECOND = Script(
 
 async def take(path: Path) -> None:
     """Write the picture."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, Chromium(Path(folder)) as chromium:
         async with (
             Emulator([_FIRST, _SECOND]) as emulator,
             AsyncDGrid("any-key", base_url=emulator.url) as client,
             Server(client, port=0) as server,
-            Browser(Path(folder)) as browser,
+            Browser(chromium) as browser,
         ):
             tab = await browser.tab(server.url)
             await tab.call("Emulation.setDeviceMetricsOverride", width=1000, height=740, deviceScaleFactor=1, mobile=False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -19,7 +18,7 @@ from dgrid_async.emulator import Emulator, ErrorEvent, Script, Stall, ToolCall, 
 from dgrid_async.relay.broadcasting import Broadcast
 from dgrid_async.relay.channel import Subscription
 from dgrid_async.web import Bounds, Server
-from tests.web.browser import CHROMIUM, WAIT, Browser, Tab
+from tests.web.browser import CHROMIUM, WAIT, Browser, Chromium, Tab
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
@@ -43,13 +42,19 @@ class Stage:
     tab: Tab
 
 
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    with Chromium(tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
 @asynccontextmanager
-async def stage(folder: Path, script: Any, **options: Any) -> AsyncIterator[Stage]:
+async def stage(chromium: Chromium, script: Any, **options: Any) -> AsyncIterator[Stage]:
     async with (
         Emulator(script) as emulator,
         AsyncDGrid(KEY, base_url=emulator.url) as client,
         Server(client, port=0, **options) as server,
-        Browser(folder / "profile") as browser,
+        Browser(chromium) as browser,
     ):
         yield Stage(emulator, server, browser, await browser.tab(server.url))
 
@@ -58,10 +63,10 @@ async def until_words(tab: Tab, count: int) -> None:
     await tab.until(f"([...document.querySelectorAll('.text')].at(-1)?.textContent ?? '').split(' ').length > {count}")
 
 
-async def test_a_question_is_typed_and_its_answer_shown(tmp_path: Path) -> None:
+async def test_a_question_is_typed_and_its_answer_shown(chromium: Chromium) -> None:
     """The one quick test of the page; it has most of what a person does in a minute."""
     script = Script(reasoning="so so", text="Hello <b>there</b>.", usage=Usage(11, 9, reasoning=4), pace=0.01)
-    async with stage(tmp_path, script) as on:
+    async with stage(chromium, script) as on:
         await on.tab.ask("Hi\nyou")
         await on.tab.until(DONE)
         assert await on.tab.text(".question") == "Hi\nyou"
@@ -76,8 +81,8 @@ async def test_a_question_is_typed_and_its_answer_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_the_format_and_the_model_are_chosen_and_the_conversation_goes_along(tmp_path: Path) -> None:
-    async with stage(tmp_path, Script(text="Fine.")) as on:
+async def test_the_format_and_the_model_are_chosen_and_the_conversation_goes_along(chromium: Chromium) -> None:
+    async with stage(chromium, Script(text="Fine.")) as on:
         tab = on.tab
         for number, name in enumerate(("messages", "responses", "generate_content", "chat_completions"), 1):
             await tab.get(
@@ -108,8 +113,8 @@ async def test_the_format_and_the_model_are_chosen_and_the_conversation_goes_alo
 
 
 @pytest.mark.slow
-async def test_keys_do_what_the_page_says(tmp_path: Path) -> None:
-    async with stage(tmp_path, SILENT, grace=60) as on:
+async def test_keys_do_what_the_page_says(chromium: Chromium) -> None:
+    async with stage(chromium, SILENT, grace=60) as on:
         tab = on.tab
         await tab.press("Enter")  # of nothing
         await tab.write("one")
@@ -133,8 +138,8 @@ async def test_keys_do_what_the_page_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_the_stop_button_ends_the_upstream_at_once(tmp_path: Path) -> None:
-    async with stage(tmp_path, SLOW, grace=60) as on:
+async def test_the_stop_button_ends_the_upstream_at_once(chromium: Chromium) -> None:
+    async with stage(chromium, SLOW, grace=60) as on:
         await on.tab.ask("Hi")
         await until_words(on.tab, 3)
         await on.tab.click("#stop")
@@ -147,8 +152,8 @@ async def test_the_stop_button_ends_the_upstream_at_once(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-async def test_a_closed_tab_ends_the_upstream_after_the_grace(tmp_path: Path) -> None:
-    async with stage(tmp_path, SILENT, grace=0.5) as on:
+async def test_a_closed_tab_ends_the_upstream_after_the_grace(chromium: Chromium) -> None:
+    async with stage(chromium, SILENT, grace=0.5) as on:
         await on.tab.ask("Hi")
         await until_words(on.tab, 1)
         received = on.emulator.log[0]
@@ -175,8 +180,8 @@ def read_from(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.slow
-async def test_a_reload_in_the_middle_shows_the_whole_answer(tmp_path: Path, read_from: list[int]) -> None:
-    async with stage(tmp_path, SLOW) as on:
+async def test_a_reload_in_the_middle_shows_the_whole_answer(chromium: Chromium, read_from: list[int]) -> None:
+    async with stage(chromium, SLOW) as on:
         await on.tab.ask("Hi")
         for words in (20, 60, 100):
             await until_words(on.tab, words)
@@ -199,8 +204,8 @@ async def test_a_reload_in_the_middle_shows_the_whole_answer(tmp_path: Path, rea
 
 
 @pytest.mark.slow
-async def test_who_goes_elsewhere_and_back_sees_the_answer_go_on(tmp_path: Path, read_from: list[int]) -> None:
-    async with stage(tmp_path, SLOW) as on:
+async def test_who_goes_elsewhere_and_back_sees_the_answer_go_on(chromium: Chromium, read_from: list[int]) -> None:
+    async with stage(chromium, SLOW) as on:
         await on.tab.ask("Hi")
         await until_words(on.tab, 30)
         await on.tab.call("Page.navigate", url=f"{on.server.url}api/settings")
@@ -214,8 +219,8 @@ async def test_who_goes_elsewhere_and_back_sees_the_answer_go_on(tmp_path: Path,
 
 
 @pytest.mark.slow
-async def test_a_lost_connection_is_taken_up_where_it_was(tmp_path: Path, read_from: list[int]) -> None:
-    async with stage(tmp_path, SLOW) as on:
+async def test_a_lost_connection_is_taken_up_where_it_was(chromium: Chromium, read_from: list[int]) -> None:
+    async with stage(chromium, SLOW) as on:
         await on.tab.ask("Hi")
         await until_words(on.tab, 20)
         assert on.server._runner is not None
@@ -231,8 +236,8 @@ async def test_a_lost_connection_is_taken_up_where_it_was(tmp_path: Path, read_f
 
 
 @pytest.mark.slow
-async def test_an_answer_that_the_server_lost_is_an_error_and_asked_again(tmp_path: Path) -> None:
-    async with stage(tmp_path, [SILENT, Script(text="Whole.")], grace=60) as on:
+async def test_an_answer_that_the_server_lost_is_an_error_and_asked_again(chromium: Chromium) -> None:
+    async with stage(chromium, [SILENT, Script(text="Whole.")], grace=60) as on:
         await on.tab.ask("Hi")
         await until_words(on.tab, 1)
         live = on.server.answers._kept.popitem()[1]
@@ -248,10 +253,10 @@ async def test_an_answer_that_the_server_lost_is_an_error_and_asked_again(tmp_pa
 
 
 @pytest.mark.slow
-async def test_errors_are_shown_as_they_are(tmp_path: Path) -> None:
+async def test_errors_are_shown_as_they_are(chromium: Chromium) -> None:
     halfway = Script(text="a b c d", fault=ErrorEvent(after=3, status=529, message="<i>Too much</i>"))
     refused = Script(status=429, message="Slow down", headers={"Retry-After": "700"})
-    async with stage(tmp_path, [halfway, refused], bounds=Bounds(questions_per_minute=2)) as on:
+    async with stage(chromium, [halfway, refused], bounds=Bounds(questions_per_minute=2)) as on:
         for number, words in enumerate(
             (
                 ("OverloadedError", "<i>Too much</i>", "status 529", "request req_"),
@@ -270,8 +275,8 @@ async def test_errors_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_server_that_is_gone_is_an_error_too(tmp_path: Path) -> None:
-    async with stage(tmp_path, SILENT, grace=60) as on:
+async def test_a_server_that_is_gone_is_an_error_too(chromium: Chromium) -> None:
+    async with stage(chromium, SILENT, grace=60) as on:
         await on.server.stop()
         await on.tab.ask("Hi")
         await on.tab.until("document.querySelector('.failed')")
@@ -279,9 +284,9 @@ async def test_a_server_that_is_gone_is_an_error_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_who_reads_further_up_is_left_there(tmp_path: Path) -> None:
+async def test_who_reads_further_up_is_left_there(chromium: Chromium) -> None:
     lines = Script(text=tuple(f"w{n} \n" for n in range(300)), pace=0.01)
-    async with stage(tmp_path, lines) as on:
+    async with stage(chromium, lines) as on:
         await on.tab.ask("Hi")
         await until_words(on.tab, 60)
         below = "document.querySelector('main').scrollHeight - document.querySelector('main').scrollTop - innerHeight"
@@ -296,7 +301,7 @@ async def test_who_reads_further_up_is_left_there(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_question_whose_arrival_nobody_told_of_is_not_asked_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chromium: Chromium, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection breaks behind the question: the page finds its answer, since it knows its id."""
     ask = Server._ask
@@ -308,7 +313,7 @@ async def test_a_question_whose_arrival_nobody_told_of_is_not_asked_twice(
         return response
 
     monkeypatch.setattr(Server, "_ask", asked)
-    async with stage(tmp_path, Script(text="Whole.")) as on:
+    async with stage(chromium, Script(text="Whole.")) as on:
         await on.tab.ask("Hi")
         await on.tab.until(DONE)
         assert await on.tab.text(".text") == "Whole."
@@ -323,10 +328,10 @@ EVIL = (
 
 
 @pytest.mark.slow
-async def test_script_in_what_a_model_says_stays_text(tmp_path: Path) -> None:
+async def test_script_in_what_a_model_says_stays_text(chromium: Chromium) -> None:
     call = ToolCall(EVIL[:60], json.dumps({"x": EVIL}))
     script = Script(text=EVIL, reasoning=EVIL, tool_calls=(call,), model=EVIL)
-    async with stage(tmp_path, script) as on:
+    async with stage(chromium, script) as on:
         await on.tab.ask(EVIL)
         for _ in range(2):
             await on.tab.until(DONE)
@@ -343,9 +348,9 @@ async def test_script_in_what_a_model_says_stays_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_the_policy_holds_in_the_browser(tmp_path: Path) -> None:
+async def test_the_policy_holds_in_the_browser(chromium: Chromium) -> None:
     """Were model output ever put in as HTML, the browser would refuse it, and any foreign address with it."""
-    async with stage(tmp_path, Script(text="x")) as on:
+    async with stage(chromium, Script(text="x")) as on:
         assert (
             await on.tab.get(
                 "(() => { try { document.body.innerHTML = '<b>'; return 'taken'; } catch (e) { return e.name; } })()"
@@ -383,10 +388,10 @@ TRIES = {
 
 
 @pytest.mark.slow
-async def test_another_sites_page_can_do_nothing(tmp_path: Path) -> None:
+async def test_another_sites_page_can_do_nothing(chromium: Chromium) -> None:
     """The emulator's own page stands for a page of somebody else's: another port is another origin."""
     page = Script(body="<!doctype html><title>x</title>", content_type="text/html")
-    async with stage(tmp_path, page) as on:
+    async with stage(chromium, page) as on:
         tab = await on.browser.tab()
         await tab.call("Page.navigate", url=f"{on.emulator.url}/v1/models")
         await tab.until("location.port !== '' && document.readyState === 'complete'")
@@ -415,9 +420,9 @@ let last = performance.now();
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", ["{} word", "{} word\n\n"], ids=["one line", "paragraphs"])
-async def test_tens_of_thousands_of_tokens_leave_the_page_responsive(tmp_path: Path, line: str) -> None:
+async def test_tens_of_thousands_of_tokens_leave_the_page_responsive(chromium: Chromium, line: str) -> None:
     words = tuple(line.format(n) for n in range(40_000))
-    async with stage(tmp_path, Script(text=words, chunk_size=4096)) as on:
+    async with stage(chromium, Script(text=words, chunk_size=4096)) as on:
         await on.tab.get(WATCH)
         await on.tab.ask("Hi")
         await on.tab.until(DONE, 40)

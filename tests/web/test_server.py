@@ -139,6 +139,7 @@ async def test_an_error_of_the_gateway_is_the_last_frame_as_it_is() -> None:
 # ------------------------------------------------------------------------------------------------ leaving, coming back
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_a_page_goes_on_behind_the_frame_that_it_had() -> None:
     async with visit(SLOW, grace=30) as visitor:
         await visitor.ask()
@@ -153,6 +154,7 @@ async def test_a_page_goes_on_behind_the_frame_that_it_had() -> None:
         assert text_of(await visitor.read()) == "".join(SLOW.text or ())
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_nobody_shows_it_so_it_ends_and_says_so_to_who_comes_back() -> None:
     async with visit(SILENT, grace=0.2) as visitor:
         await visitor.ask()
@@ -164,6 +166,7 @@ async def test_nobody_shows_it_so_it_ends_and_says_so_to_who_comes_back() -> Non
         assert (await visitor.read())[-1]["reason"] == "stopped"
 
 
+@pytest.mark.usefixtures("leaping_clock")
 async def test_while_a_page_shows_it_the_grace_does_not_run() -> None:
     async with visit(SILENT, grace=0.1) as visitor:
         await visitor.ask()
