@@ -55,11 +55,11 @@ class PartialJSON:
     def __init__(self) -> None:
         self.value: Any = None
         self.complete = False
-        # The mutable state beside these: the open containers, outermost first, and the key or place of each in the one
-        # around it; what may come next and the key it will have; the pieces of a token cut in two, whether it is a
-        # string, and whether it was cut after a backslash; the characters read by earlier calls.
-        self._open: list[Any] = []
-        self._places: list[Any] = []
+        # The mutable state beside these: the open containers, outermost first, each behind its key or place in the one
+        # around it, and the innermost of them; what may come next and the key it will have; the pieces of a token cut in
+        # two, whether it is a string, and whether it was cut after a backslash; the characters read by earlier calls.
+        self._open: list[tuple[Any, Any]] = []
+        self._inner: Any = None
         self._expected = _A_VALUE
         self._key: str | None = None
         self._token: list[str] = []
@@ -86,7 +86,7 @@ class PartialJSON:
                     if mark == '"' and self._expected in _STRINGS:
                         at = self._read_string(piece, at + 1)
                     elif mark == "," and self._expected is _COMMA_OR_END:
-                        self._expected = _KEY if self._open[-1].__class__ is dict else _A_VALUE
+                        self._expected = _KEY if self._inner.__class__ is dict else _A_VALUE
                         at += 1
                     elif mark == ":" and self._expected is _COLON:
                         self._expected = _A_VALUE
@@ -97,21 +97,21 @@ class PartialJSON:
                         at = self._read_mark(piece, at)
         except ValueError:
             self._expected, self._in_string, self._token = _NOTHING, False, []
-            self._key = None
             raise
         self._read += end
 
     def copy(self) -> Any:
         """Return the value so far as later pieces leave it: open containers are copied, closed ones shared."""
-        root = around = None
-        for container, place in zip(self._open, self._places, strict=True):
+        if not self._open:
+            return self.value
+        # The outermost has its place in a root of its own.
+        root: Any = [None]
+        around = root
+        for place, container in self._open:
             fresh = container.copy()
-            if around is None:
-                root = fresh
-            else:
-                around[place] = fresh
+            around[place] = fresh
             around = fresh
-        return self.value if root is None else root
+        return root[0]
 
     def _read_mark(self, piece: str, at: int) -> int:
         """Take in a bracket or the beginning of a word, and return the place after it.
@@ -122,8 +122,9 @@ class PartialJSON:
         mark, expected = piece[at], self._expected
         if mark in "}]" and self._closes(mark):
             self._open.pop()
-            self._places.pop()
-            self._after_value()
+            self.complete = not self._open
+            self._inner = None if self.complete else self._open[-1][1]
+            self._expected = _NOTHING if self.complete else _COMMA_OR_END
         elif expected in _VALUES and mark in "{[":
             self._begin({} if mark == "{" else [])
         elif expected in _VALUES and mark in _WORD_STARTS:
@@ -135,7 +136,7 @@ class PartialJSON:
     def _closes(self, mark: str) -> bool:
         if not self._open or self._expected not in _ENDS:
             return False
-        return (mark == "}") is isinstance(self._open[-1], dict)
+        return (mark == "}") is isinstance(self._inner, dict)
 
     def _read_string(self, piece: str, at: int) -> int:
         """Take in more of a string, and return the place after its end or that of the piece."""
@@ -198,26 +199,23 @@ class PartialJSON:
     def _begin(self, container: Any) -> None:
         if len(self._open) == _MAX_DEPTH:
             raise ValueError(f"JSON nested more than {_MAX_DEPTH} deep")
-        around = self._open[-1] if self._open else None
-        place = len(around) if isinstance(around, list) else self._key
+        around = self._inner
+        place = 0 if around is None else self._key if around.__class__ is dict else len(around)
         self._put(container)
-        self._open.append(container)
-        self._places.append(place)
+        self._open.append((place, container))
+        self._inner = container
         self._expected = _KEY_OR_END if isinstance(container, dict) else _VALUE_OR_END
         self.complete = False
 
     def _put(self, value: Any) -> None:
-        if not self._open:
-            self.value = value
+        around = self._inner
+        if around.__class__ is dict:
+            around[self._key] = value
+        elif around is not None:
+            around.append(value)
         else:
-            around = self._open[-1]
-            if around.__class__ is dict:
-                around[self._key] = value
-            else:
-                around.append(value)
-        self._after_value()
-
-    def _after_value(self) -> None:
-        self._key = None
-        self.complete = not self._open
-        self._expected = _NOTHING if self.complete else _COMMA_OR_END
+            self.value = value
+            self.complete = True
+            self._expected = _NOTHING
+            return
+        self._expected = _COMMA_OR_END

@@ -1,8 +1,9 @@
 """The attrs classes of the wire: JSON values to objects and back.
 
 Rules
-1. Structuring is decided once per class: on first use a class gets one function made for its fields, held by a cattrs
-   converter. Nested classes get theirs when the first of their kind arrives, so a slice costs nothing until it is used.
+1. On first use a class gets one function made for its fields, held by a cattrs converter. Nested classes get theirs when
+   the first of their kind arrives, so a slice costs nothing until it is used. The sets of fields that objects of a class
+   keep coming with become ways of their own through its function; what comes out of a way is what comes out without it.
 2. A missing or null field becomes the field's default, never the string "None". A scalar of another kind is converted
    when nothing is lost; anything else is a `MismatchError` that names the field. A tag of one value becomes that value.
 3. An object keeps a reference to the JSON it came from. Unknown fields live there: `extra` reads them and `to_dict()`
@@ -41,15 +42,13 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 __all__ = [
-    "PIECES",
+    "Field",
     "MismatchError",
     "Reply",
     "Unknown",
     "WireObject",
     "converter",
-    "copied",
-    "fold",
-    "join",
+    "fields_of",
     "structure",
     "structurer",
     "wire_names",
@@ -114,33 +113,33 @@ class WireObject:
         spec = _spec(type(self))
         wire = getattr(self, "_wire", None)
         if wire is None:
-            made = ((part.wire_name, getattr(self, part.name)) for part in spec.parts)
+            made = ((field.wire_name, getattr(self, field.name)) for field in spec.fields)
             return {name: _plain(value) for name, value in made if value is not None}
         result: dict[str, Any] = {}
         for name, came in wire.items():
-            part = spec.by_wire_name.get(name)
-            result[name] = came if part is None else part.unstructure(getattr(self, part.name), came)
-        for part in spec.parts:
-            if part.wire_name not in wire:
-                value = getattr(self, part.name)
-                if value is not None and value != part.default():
-                    result[part.wire_name] = _plain(value)
+            field = spec.by_wire_name.get(name)
+            result[name] = came if field is None else field.unstructure(getattr(self, field.name), came)
+        for field in spec.fields:
+            if field.wire_name not in wire:
+                value = getattr(self, field.name)
+                if value is not None and value != field.default():
+                    result[field.wire_name] = _plain(value)
         return result
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
         return self.extra == other.extra and all(
-            getattr(self, part.name) == getattr(other, part.name) for part in _spec(type(self)).parts
+            getattr(self, field.name) == getattr(other, field.name) for field in _spec(type(self)).fields
         )
 
     __hash__ = None  # type: ignore[assignment]  # mutable, like a dict
 
     def __repr__(self) -> str:
         shown = [
-            f"{part.name}={value!r}"
-            for part in _spec(type(self)).parts
-            if (value := getattr(self, part.name)) is not None and (part.const or value != part.default())
+            f"{field.name}={value!r}"
+            for field in _spec(type(self)).fields
+            if (value := getattr(self, field.name)) is not None and (field.const or value != field.default())
         ]
         shown += [f"{name}={value!r}" for name, value in self.extra.items()]
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -189,8 +188,17 @@ class Unknown(WireObject):
         return dict(self.data) if named else {"type": self.type, **self.data}
 
 
-class _Part:
-    """What there is to know about one field of a class."""
+class Field:
+    """What there is to know about one field of a class.
+
+    Attributes:
+        name: The attribute's.
+        wire_name: That on the wire.
+        hint: The type that the class declares.
+        const: Whether it is a tag of one value.
+        default: Makes the value that it has where none came.
+        literal: The source of that value, or None where each object needs one of its own.
+    """
 
     __slots__ = ("const", "default", "hint", "literal", "name", "wire_name")
 
@@ -210,6 +218,16 @@ class _Part:
             if value is None or type(value) in (str, int, bool):
                 self.literal = repr(value)
 
+    @property
+    def holds(self) -> Literal["scalar", "object", "objects", "anything"]:
+        """What the value is unless it is None; an object is one of a wire class, objects are a list of these."""
+        hint = _strip_none(self.hint)
+        if self.const or _scalar(hint) is not None:
+            return "scalar"
+        if _are_wire_classes(hint):
+            return "object"
+        return "objects" if get_origin(hint) is list and _are_wire_classes(get_args(hint)[0]) else "anything"
+
     def unstructure(self, value: Any, came: Any) -> Any:
         """Return the wire form of the value, given what had come in its place."""
         if (came is None or (self.const and not isinstance(came, str))) and value == self.default():
@@ -218,123 +236,30 @@ class _Part:
 
 
 class _Spec:
-    __slots__ = ("by_wire_name", "parts")
+    __slots__ = ("by_wire_name", "fields")
 
-    def __init__(self, parts: tuple[_Part, ...]) -> None:
-        self.parts = parts
-        self.by_wire_name = {part.wire_name: part for part in parts}
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self.fields = fields
+        self.by_wire_name = {field.wire_name: field for field in fields}
 
 
 def _made_spec(cls: type[WireObject]) -> _Spec:
     hints = typing.get_type_hints(cls)
-    return _Spec(tuple(_Part(a, hints[a.name], camel=cls.camel) for a in attrs.fields(cast("Any", cls))))
+    return _Spec(tuple(Field(a, hints[a.name], camel=cls.camel) for a in attrs.fields(cast("Any", cls))))
 
 
 # Named with its type, because a type checker takes a class whose objects do not hash for one that does not either.
 _spec = cast("Callable[[type[WireObject]], _Spec]", lru_cache(maxsize=None)(_made_spec))
 
 
-# ------------------------------------------------------------------------------------------------------------- copying
-
-_LEAVES = frozenset({str, int, float, bool, bytes, type(None)})
-
-
-def copied(value: T) -> T:
-    """Return a copy of a JSON value, or of an object that structuring made, that shares nothing that can change.
-
-    Without recursion into JSON: a server may nest what we do not know deeper than Python's stack.
-    """
-    kind: type[Any] = value.__class__
-    if kind is not dict and kind is not list:
-        copy = _copier(kind)
-        return value if copy is None else cast("T", copy(value))
-    root: Any = value.copy()  # type: ignore[attr-defined]  # seen by its class
-    todo: list[Any] = [root]
-    while todo:
-        container = todo.pop()
-        for place, item in container.items() if container.__class__ is dict else enumerate(container):
-            kind = item.__class__
-            if kind is dict or kind is list:
-                container[place] = item.copy()
-                todo.append(container[place])
-            elif kind not in _LEAVES:
-                container[place] = copied(item)
-    return cast("T", root)
-
-
-def _made_copier(cls: type[Any]) -> Hook | None:
-    """Return the function that copies the objects of a class, or None where they never change.
-
-    Straight-line code over the fields, as the function that structures the class.
-    """
-    if not issubclass(cls, WireObject):
-        return None
-    if issubclass(cls, Unknown):
-        return lambda value: cls(value.type, copied(value.data))
-    spec = _spec(cls)
-    known = spec.by_wire_name
-    scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "known": frozenset(known), "copied": copied, "of": _copier}
-    lines = [
-        "def copy(came):",
-        " self = new(cls)",
-        " if (d := getattr(came, '_wire', None)) is not None:",  # a default has none
-        # Of the JSON behind it nobody is handed more than the fields that the class does not know.
-        "  self._wire = d if known.issuperset(d) else {n: v if n in known else copied(v) for n, v in d.items()}",
-    ]
-    for part in spec.parts:
-        hint = _strip_none(part.hint)
-        item = get_args(hint)[0] if get_origin(hint) is list else None
-        if part.const or _scalar(hint) is not None:
-            lines.append(f" self.{part.name} = came.{part.name}")
-            continue
-        if _holds_objects(hint):
-            copy = "of(v.__class__)(v)"
-        elif item is not None and _holds_objects(item):
-            copy = "[of(v[0].__class__)(v[0])] if len(v) == 1 else [of(item.__class__)(item) for item in v]"
-        else:
-            copy = "copied(v)"
-        lines.append(f" self.{part.name} = None if (v := came.{part.name}) is None else {copy}")
-    lines.append(" return self")
-    exec("\n".join(lines), scope)  # noqa: S102 -- source made of field names of our own classes
-    return cast("Hook", scope["copy"])
-
-
-def _holds_objects(hint: Any) -> bool:
-    """Return whether a hint is a wire class, or a union of nothing else."""
-    return all(map(_is_wire_class, get_args(hint))) if _is_union(hint) else _is_wire_class(hint)
-
-
-# Named with its type as `_spec` is.
-_copier = cast("Callable[[type[Any]], Hook | None]", lru_cache(maxsize=None)(_made_copier))
-
-
-# --------------------------------------------------------------------------------------------------- texts under way
-
-PIECES = 32
-"""How often `fold` is to be asked: a piece takes ten times the room of its characters, and a call time."""
-
-
-def fold(pieces: list[str]) -> None:
-    """Make one piece of all where they are many for the text they make: so each is copied 64 characters' worth at most."""
-    if len(pieces) > len(pieces[0]) // 64:
-        join(pieces)
-
-
-def join(pieces: list[str]) -> str:
-    """Return the pieces as one text, and leave them as one piece."""
-    if len(pieces) == 2:  # noqa: PLR2004 -- a snapshot at each piece: a text that nobody else holds grows in its place
-        text, piece = pieces
-        pieces.clear()
-        text += piece
-        pieces.append(text)
-    elif len(pieces) > 1:
-        pieces[:] = ["".join(pieces)]
-    return pieces[0] if pieces else ""
+def fields_of(cls: type[WireObject]) -> tuple[Field, ...]:
+    """Return a class's fields in the order in which it declares them."""
+    return _spec(cls).fields
 
 
 def wire_names(cls: type[WireObject]) -> dict[str, str]:
     """Return a class's fields: wire name to attribute name."""
-    return {part.wire_name: part.name for part in _spec(cls).parts}
+    return {field.wire_name: field.name for field in _spec(cls).fields}
 
 
 def _to_camel(name: str) -> str:
@@ -505,40 +430,114 @@ def _lazy(table: dict[Any, Any], key: Any, cls: type[WireObject]) -> Hook:
     return first
 
 
+# So often in a row must objects that fit no way have the same fields before these get one; so many ways a class has at most;
+# and after so many objects without a new one no further one is looked for.
+_RUN, _WAYS, _PATIENCE = 16, 4, 1024
+# So many fields may a way be for, and so long may the names be that the wire makes up: they are kept.
+_WIDEST, _LONGEST = 32, 64
+# Of so few fields none is worth a way.
+_NARROW = 3
+
+
 def _compile(cls: type[WireObject]) -> Callable[..., Any]:
     """Return the structuring function of a class: straight-line code over its fields.
 
     Written as source because a loop over the fields costs three times as much per event. It stores the fields itself: the
-    class's own `__init__`, with an argument for each, costs half as much again.
+    class's own `__init__`, with an argument for each, costs half as much again. And to ask for each of twenty fields costs
+    more than the one or two that came: where objects with the same fields keep coming, those get a way of their own through
+    the function. Whichever way an object takes, the same comes out.
     """
     if issubclass(cls, Unknown):
         return _compile_unknown(cls)
     scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "MismatchError": MismatchError}
-    name = cls.__name__
-    lines = [
+    fields = [_Source(i, field, cls, scope) for i, field in enumerate(_spec(cls).fields)]
+    opening = [
         "def structure(d, _=None):",
         " if d.__class__ is not dict:",
-        f"  raise MismatchError({name!r}, 'an object', d)",
-        " self = new(cls)",
-        " self._wire = d",
+        f"  raise MismatchError({cls.__name__!r}, 'an object', d)",
     ]
-    for i, part in enumerate(_spec(cls).parts):
-        absent = part.literal
-        if absent is None:
-            scope[f"default{i}"] = part.default
-            absent = f"default{i}()"
-        lines += [
-            # To ask whether it is there and then for it costs less than a call of `get`, whichever the answer.
-            f" if {part.wire_name!r} in d and (v := d[{part.wire_name!r}]) is not None:",
-            *(f"  {line}" for line in _field_lines(i, part, f"{name}.{part.name}", scope)),
-            f"  self.{part.name} = v",
-            f" else: self.{part.name} = {absent}",
+    begin = [" self = new(cls)", " self._wire = d"]
+    end = [*([" self.__attrs_post_init__()"] if hasattr(cls, "__attrs_post_init__") else []), " return self"]
+    whole = _function([*opening, *begin, *(line for field in fields for line in field.asked), *end], scope)
+    if len(fields) <= _NARROW:
+        return whole
+    function = _function([*opening, " return learn(d)"], scope)
+    ways: list[str] = []
+    keys: list[str] = []
+    run, patience = 0, _PATIENCE
+
+    def learn(value: dict[str, Any]) -> Any:
+        """Make an object that fits no way."""
+        nonlocal keys, run, patience
+        made = whole(value)
+        before, keys = keys, [*value] if len(value) <= _WIDEST else []
+        run = run + 1 if keys == before and len(keys) == len(value) else 1
+        patience -= 1
+        if run == _RUN and all(len(name) <= _LONGEST for name in keys):
+            ways.append("\n".join(way(keys)))
+            patience = _PATIENCE if len(ways) < _WAYS else 0
+            # Many hold the function by now: it stays the same one, and its code becomes another.
+            function.__code__ = _function([*opening, " n = len(d)", *ways, " return learn(d)"], scope).__code__
+        if not patience:
+            scope["learn"] = whole
+        return made
+
+    def way(keys: list[str]) -> list[str]:
+        known = {field.wire_name for field in fields}
+        # The wire's own names are values here, never source.
+        names = {name: f"way{len(ways)}_{n}" for n, name in enumerate(keys)}
+        scope.update({variable: name for name, variable in names.items()})
+        body = [
+            *begin,
+            *(line for field in fields for line in (field.fetched if field.wire_name in keys else field.absent)),
+            *(f" d[{variable}]" for name, variable in names.items() if name not in known),  # it must be there, too
+            *end,
         ]
-    if hasattr(cls, "__attrs_post_init__"):
-        lines.append(" self.__attrs_post_init__()")
-    lines.append(" return self")
+        # As many fields, and all of these: then there are no others. Where the last is there, the others mostly are.
+        return [
+            f" if n == {len(keys)}{f' and {names[keys[-1]]} in d' if keys else ''}:",
+            "  try:",
+            *(f"  {line}" for line in body),
+            "  except KeyError: pass",
+        ]
+
+    scope["learn"] = learn
+    return function
+
+
+def _function(lines: list[str], scope: dict[str, Any]) -> types.FunctionType:
     exec("\n".join(lines), scope)  # noqa: S102 -- source made of field names of our own classes
-    return cast("Callable[..., Any]", scope["structure"])
+    return cast("types.FunctionType", scope.pop("structure"))
+
+
+class _Source:
+    """The lines of code that structure one field.
+
+    Attributes:
+        wire_name: The field's.
+        fetched: For an object that has it.
+        absent: For one that has not.
+        asked: For one that may have it.
+    """
+
+    __slots__ = ("absent", "asked", "fetched", "wire_name")
+
+    def __init__(self, i: int, field: Field, cls: type[WireObject], scope: dict[str, Any]) -> None:
+        default = field.literal
+        if default is None:
+            scope[f"default{i}"] = field.default
+            default = f"default{i}()"
+        lines = _value_lines(i, field, f"{cls.__name__}.{field.name}", default, scope)
+        self.wire_name = field.wire_name
+        self.fetched = [f" v = d[{field.wire_name!r}]", *(f" {line}" for line in lines), f" self.{field.name} = v"]
+        self.absent = [f" self.{field.name} = {default}"]
+        # To ask whether it is there and then for it costs less than a call of `get`, whichever the answer.
+        self.asked = [
+            f" if {field.wire_name!r} in d:",
+            *(f" {line}" for line in self.fetched),
+            " else:",
+            *(f" {line}" for line in self.absent),
+        ]
 
 
 def _compile_unknown(cls: type[Unknown]) -> Callable[..., Any]:
@@ -551,31 +550,35 @@ def _compile_unknown(cls: type[Unknown]) -> Callable[..., Any]:
     return structure_unknown
 
 
-def _field_lines(i: int, part: _Part, place: str, scope: dict[str, Any]) -> list[str]:
-    """Return the lines that turn the JSON value `v`, which is not null, into the field's value."""
-    if part.const:  # a tag says nothing that the class does not: whatever came instead of a string is harmless
-        return [f"if v.__class__ is not str: v = {part.literal}"]
-    hint = _strip_none(part.hint)
-    if hint is Any:
-        return []
+def _value_lines(i: int, field: Field, place: str, default: str, scope: dict[str, Any]) -> list[str]:
+    """Return the lines that turn the JSON value `v` into the field's value."""
+    if field.const:  # a tag says nothing that the class does not: whatever came instead of a string is harmless
+        return [f"if v.__class__ is not str: v = {default}"]
+    hint = _strip_none(field.hint)
     scalar = _scalar(hint)
     if scalar is not None:
         scope[f"fix{i}"] = _SCALARS[scalar]
         unless = f"if v.__class__ is not {_EXACT[scalar]}: " if scalar in _EXACT else ""
-        return [f"{unless}v = fix{i}(v, {place!r})"]
+        return [f"{unless}v = {default} if v is None else fix{i}(v, {place!r})"]
+    null = f"if v is None: v = {default}"
+    if hint is Any:
+        return [null]
     hook = f"hook{i}"
-    if _is_wire_class(hint):
-        scope[hook] = _lazy(scope, hook, hint)
-        return [f"v = {hook}(v)"]
     if get_origin(hint) is list and _is_wire_class(get_args(hint)[0]):
         scope[hook] = _lazy(scope, hook, get_args(hint)[0])
         return [
-            f"if v.__class__ is not list: raise MismatchError({place!r}, 'an array', v)",
+            null,
+            f"elif v.__class__ is not list: raise MismatchError({place!r}, 'an array', v)",
             # Most lists of a delta are of one, and a comprehension is a call.
-            f"v = [{hook}(v[0])] if len(v) == 1 else [{hook}(item) for item in v]",
+            f"else: v = [{hook}(v[0])] if len(v) == 1 else [{hook}(item) for item in v]",
         ]
-    scope[hook] = _hook(hint, place)
-    return [f"v = {hook}(v)"]
+    scope[hook] = _lazy(scope, hook, hint) if _is_wire_class(hint) else _hook(hint, place)
+    return [null, f"else: v = {hook}(v)"]
+
+
+def _are_wire_classes(hint: Any) -> bool:
+    """Return whether a hint is a wire class, or a union of nothing else."""
+    return all(map(_is_wire_class, get_args(hint))) if _is_union(hint) else _is_wire_class(hint)
 
 
 def _strip_none(hint: Any) -> Any:
@@ -696,5 +699,5 @@ def _union_hook(members: tuple[Any, ...], place: str) -> Hook:
 
 def _tags(cls: type[WireObject]) -> tuple[str, ...]:
     """Return the values of `type` that say an object is of this class; several for a class that serves several."""
-    part = _spec(cls).by_wire_name.get("type")
-    return get_args(part.hint) if part is not None and get_origin(part.hint) is Literal else ()
+    field = _spec(cls).by_wire_name.get("type")
+    return get_args(field.hint) if field is not None and get_origin(field.hint) is Literal else ()

@@ -16,15 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dgrid_async.wire import (
-    PIECES,
     MismatchError,
     Reply,
     Unknown,
     WireObject,
+    _compile,
     converter,
-    copied,
-    fold,
-    join,
+    fields_of,
     structure,
     structurer,
     wire_names,
@@ -307,6 +305,101 @@ def test_the_converter_knows_the_classes() -> None:
     assert converter().structure("AA==", bytes) == b"\0"
 
 
+# ------------------------------------------------------------------------------------------------------- ways
+
+CAME_OFTEN = 50
+
+
+def fresh(cls: type[Any]) -> Any:
+    """Return a class's structuring function as it is before any object came."""
+    return _compile(cls)
+
+
+@pytest.mark.parametrize(("name", "came", "value"), TAKEN)
+def test_what_keeps_coming_is_made_as_at_first(name: str, came: Any, value: Any) -> None:
+    hook = fresh(Everything)
+    data = {"zzz": [1], name: came, "other-name": None}
+    code = hook.__code__
+    made = [hook(data) for _ in range(CAME_OFTEN)]
+    assert hook.__code__ is not code
+    for one in made:
+        assert {name: getattr(one, name) for name in wire_names(Everything).values()} == {
+            name: getattr(made[0], name) for name in wire_names(Everything).values()
+        }
+        assert type(getattr(one, name)) is type(value)
+        assert getattr(one, name) == value
+        assert one == made[0]
+        assert one.extra == {"zzz": [1]}
+        assert json.dumps(one.to_dict()) == json.dumps(data)
+    made[-1].parts.append(TextPart())
+    made[-1].always.text = "changed"
+    assert (made[-2].parts, made[-2].always) == (made[0].parts, made[0].always)
+
+
+@pytest.mark.parametrize(("name", "came", "words"), REFUSED)
+def test_what_keeps_coming_is_refused_as_at_first(name: str, came: Any, words: str) -> None:
+    hook = fresh(Everything)
+    right = next((value for field, value, _ in TAKEN if field == name), None)
+    code = hook.__code__
+    for _ in range(CAME_OFTEN):
+        hook({"text": "x", name: right})
+    assert hook.__code__ is not code
+    with pytest.raises(MismatchError) as caught:
+        hook({"text": "x", name: came})
+    assert words in str(caught.value)
+    for value in (None, [], "x"):
+        with pytest.raises(MismatchError, match="Everything: an object belongs here"):
+            hook(value)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.lists(st.sets(st.sampled_from(["aaa", "text", "note", "count", "zzz", "kind"])), min_size=1, max_size=8))
+@example([{"text", "note"}, {"text", "count"}, {"note", "count"}, {"text", "zzz"}, {"zzz", "kind"}, set()])
+@example([{"aaa", "text"}, {"note", "text"}])
+def test_objects_of_many_kinds_by_turns(kinds: list[set[str]]) -> None:
+    values: dict[str, Any] = {"aaa": 1, "text": "a", "note": "b", "count": 3, "zzz": {}, "kind": None}
+    hook = fresh(Everything)
+    objects = [{name: values[name] for name in sorted(kind)} for kind in kinds]
+    plain = [fresh(Everything)(data) for data in objects]
+    for data, expected in zip(objects, plain, strict=True):  # each long enough for a way of its own
+        assert [hook(data) for _ in range(20)] == [expected] * 20
+    for _ in range(3):
+        assert [hook(data) for data in objects] == plain
+
+
+def test_ways_are_few_and_the_search_for_them_ends() -> None:
+    hook = fresh(Everything)
+    codes = set()
+    for width in range(1, 12):
+        data = dict.fromkeys([*wire_names(Everything)][:width])
+        for _ in range(CAME_OFTEN):
+            hook(data)
+        codes.add(hook.__code__)
+    assert len(codes) == 4
+
+    patient = fresh(Everything)
+    code = patient.__code__
+    for number in range(2000):
+        patient({"text": "x", f"new{number}": 1})
+    for _ in range(CAME_OFTEN):
+        patient({"text": "x"})
+    assert patient.__code__ is code
+
+
+def test_names_from_the_wire_are_no_code() -> None:
+    hook = fresh(Everything)
+    data = {"text": "x", "'] or boom() or d['": 1, "\n boom()": 2, "\ud800": 3, "{boom}": 4, "": 5}
+    code = hook.__code__
+    made = [hook(data) for _ in range(CAME_OFTEN)]
+    assert hook.__code__ is not code
+    assert made[-1] == made[0]
+    assert made[-1].extra == {name: value for name, value in data.items() if name != "text"}
+    code = hook.__code__
+    for unlikely in ({f"name {number}": number for number in range(100)}, {"n" * 100: 1}):
+        assert [hook(unlikely).extra for _ in range(CAME_OFTEN)] == [unlikely] * CAME_OFTEN
+        assert hook.__code__ is code
+
+
 # ------------------------------------------------------------------------------------------------------- names
 
 
@@ -473,89 +566,13 @@ def test_request_id_is_no_field() -> None:
         made.unheard_of = 1  # type: ignore[attr-defined]  # slots
 
 
-# ------------------------------------------------------------------------------------------- copies and texts under way
-
-
-@wire_type
-class Holder(WireObject):
-    part: TextPart | None = None
-    parts: list[Part] | None = None
-    mixed: list[Part | str] | None = None
-    anything: Any = None
-    made: TextPart = attrs.field(factory=TextPart)
-
-
-def test_a_copy_is_equal_and_shares_nothing_that_can_change() -> None:
-    data = {
-        "part": {"type": "text", "text": "a", "kept": {"x": 1}},
-        "parts": [{"type": "call", "input": {"x": 1}}],
-        "mixed": ["word", {"type": "novel", "x": 1}, {"type": "text", "text": "b"}],
-        "anything": [{"x": 1}],
-        "kept": {"x": 1},
-    }
-    before = json.dumps(data)
-    held = structure(data, Holder)
-    one = copied(held)
-    assert one == held
-    assert json.dumps(one.to_dict()) == before
-    assert one.part is not None
-    one.part.extra["kept"]["x"] = "mine"
-    one.part.text = "mine"
-    assert one.parts is not None
-    assert isinstance(one.parts[0], CallPart)
-    one.parts[0].input["x"] = "mine"
-    assert one.mixed is not None
-    assert isinstance(one.mixed[1], UnknownPart)
-    one.mixed[1].data["x"] = "mine"
-    one.mixed.clear()
-    one.anything[0]["x"] = "mine"
-    one.extra["kept"]["x"] = "mine"
-    one.made.text = "mine"
-    assert json.dumps(held.to_dict()) == json.dumps(data) == before
-    assert held.made.text == ""
-
-
-def test_lists_of_any_length_are_copied() -> None:
-    for count in range(4):
-        held = structure({"parts": [{"type": "text", "text": "a"}] * count}, Holder)
-        one = copied(held)
-        assert one == held
-        assert one.parts is not None
-        assert held.parts is not None
-        assert not any(copy is part for copy, part in zip(one.parts, held.parts, strict=True))
-
-
-def test_a_copy_of_deep_json_needs_no_stack() -> None:
-    deep: Any = 1
-    for _ in range(5000):
-        deep = {"x": [deep]}
-    found = copied(structure({"anything": deep}, Holder)).anything
-    for _ in range(5000):
-        found = found["x"][0]
-    assert found == 1
-
-
-@pytest.mark.parametrize("size", [0, 1, 5, 300])
-def test_pieces_stay_few_for_their_text_and_a_piece_is_copied_a_bounded_number_of_times(size: int) -> None:
-    pieces: list[str] = []
-    copied_characters = 0
-    for _ in range(20_000):
-        pieces.append("x" * size)
-        if not len(pieces) % PIECES:
-            before = len(pieces)
-            fold(pieces)
-            copied_characters += len(pieces[0]) if len(pieces) < before else 0
-    assert len(pieces) <= 20_000 * size / 64 + PIECES
-    assert copied_characters <= 20_000 * (64 + 2 * size)
-    assert join(pieces) == "x" * size * 20_000
-    assert len(pieces) == 1
-
-
-def test_joining_leaves_a_text_that_was_handed_out_as_it_was() -> None:
-    pieces: list[str] = []
-    found = []
-    for piece in ("a", "é", "漢", "b"):
-        pieces.append(piece)
-        found.append(join(pieces))
-    assert found == ["a", "aé", "aé漢", "aé漢b"]
-    assert join([]) == ""
+def test_fields_say_what_they_hold() -> None:
+    assert [field.name for field in fields_of(Everything)] == [*wire_names(Everything).values()]
+    kinds: dict[str, set[str]] = {}
+    for field in fields_of(Everything):
+        kinds.setdefault(field.holds, set()).add(field.name)
+    assert kinds["object"] == {"one", "always", "child"}
+    assert kinds["objects"] == {"parts", "texts"}
+    containers = {"anything", "words", "gaps", "grid", "names", "boxes", "raw", "loose", "content", "object"}
+    assert kinds["anything"] == {*containers, "number"}
+    assert kinds["scalar"] >= {"text", "rate", "blob", "kind"}

@@ -37,8 +37,10 @@ from dgrid_async.apis.chat_completions.types import (
     ChoiceLogprobs,
     CompletionUsage,
 )
+from dgrid_async.copies import copied
 from dgrid_async.endpoint import Progress
-from dgrid_async.wire import PIECES, copied, fold, join, structure, to_bytes
+from dgrid_async.pieces import PIECES, fold, join
+from dgrid_async.wire import structure, to_bytes
 
 __all__ = ["ChatCompletionAccumulator", "complete_tool_calls", "failure_in"]
 

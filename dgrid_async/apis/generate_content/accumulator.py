@@ -33,8 +33,10 @@ from dgrid_async.apis.generate_content.types import (
     PartialArg,
     UsageMetadata,
 )
+from dgrid_async.copies import copied
 from dgrid_async.endpoint import Progress
-from dgrid_async.wire import PIECES, WireObject, fold, structure, wire_names
+from dgrid_async.pieces import PIECES, fold
+from dgrid_async.wire import WireObject, structure, wire_names
 
 __all__ = ["GenerateContentAccumulator"]
 
@@ -42,9 +44,6 @@ Wire = dict[str, Any]
 
 _PLAIN: Wire = {}
 """What a text is beside its words when it is nothing else."""
-
-# What nearly every event has, and what of it has a place of its own or is compared by itself.
-_ROUTINE = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId"})
 
 
 class GenerateContentAccumulator:
@@ -58,10 +57,11 @@ class GenerateContentAccumulator:
     def __init__(self) -> None:
         self.progress = Progress.OPEN
         self.failure: Any = None
-        # The mutable state: the last values of the top-level fields; of an event that changes none of them, the names, the
-        # model and the id; the candidates by index, how many of them have no finish reason yet, and the last counts.
+        # The mutable state: the last values of the top-level fields; of an event that changes none of them, the model, the id
+        # and how many fields it has without its counts; the candidates by index, how many of them have no finish reason yet,
+        # and the last counts.
         self._fields: Wire | None = None
-        self._routine: list[str] | None = None
+        self._routine = -1
         self._model: str | None = None
         self._id: str | None = None
         self._candidates: dict[int, _Candidate] = {}
@@ -80,13 +80,19 @@ class GenerateContentAccumulator:
             self.add(structure(event.to_dict(), GenerateContentResponse))
             return
         candidates = event.candidates
-        if [*wire] != self._routine or event.model_version != self._model or event.response_id != self._id:
-            if not candidates and not wire.keys() & wire_names(GenerateContentResponse).keys():
-                return  # not an event of this format: a gateway's own
-            self._take_fields(event, wire)
         usage = event.usage_metadata
         if usage is not None and usage._wire:  # noqa: SLF001 -- as `_wire` below, without its call for each event
             self._usage = usage
+        # Candidates, counts, model and id: then so many fields are these and no others.
+        if (
+            len(wire) != (self._routine if usage is None else self._routine + 1)
+            or not candidates
+            or event.model_version != self._model
+            or event.response_id != self._id
+        ):
+            if not candidates and not wire.keys() & wire_names(GenerateContentResponse).keys():
+                return  # not an event of this format: a gateway's own
+            self._take_fields(event, wire)
         for position, candidate in enumerate(candidates):
             index = candidate.index
             state = self._candidates.get(position if index is None else index)
@@ -107,7 +113,7 @@ class GenerateContentAccumulator:
             reply["candidates"] = [self._candidates[index].merged() for index in sorted(self._candidates)]
         if self._usage is not None:
             reply["usageMetadata"] = _wire(self._usage)
-        return structure(_copied(reply), GenerateContentResponse)
+        return structure(copied(reply), GenerateContentResponse)
 
     def _take_fields(self, event: Event, wire: Wire) -> None:
         """Take in what an event says of the reply itself; nearly every event says nothing new."""
@@ -118,7 +124,7 @@ class GenerateContentAccumulator:
             fields["promptFeedback"] = {**(before or {}), **_without_nulls(wire["promptFeedback"])}
             self._settle()
         self._model, self._id = event.model_version, event.response_id
-        self._routine = [*wire] if _ROUTINE.issuperset(wire) else None
+        self._routine = 1 + (self._model is not None) + (self._id is not None)
 
     def _begin(self, index: int) -> _Candidate:
         state = self._candidates[index] = _Candidate()
@@ -187,21 +193,21 @@ class _Candidate:
     def _add_text(self, part: Part, text: str) -> None:
         wire = _wire(part)
         if part.thought_signature:
-            self._append(_copied(wire))
+            self._append(copied(wire))
             return
         # A signature that is empty signs nothing, and `thought` that is false says nothing.
         kind = {name: value for name, value in wire.items() if name != "text" and value not in (None, False, "")}
         if _same(kind, self._kind):
             self._pieces.append(text)
         elif text or kind or not self._parts:
-            self._append(_copied(wire))
+            self._append(copied(wire))
             self._kind = kind or _PLAIN
             self._pieces = [text]
 
     def _add_other(self, part: Part) -> None:
         call = part.function_call
         if call is None:
-            self._append(_copied(_wire(part)))
+            self._append(copied(_wire(part)))
         elif self._call is not None and self._call.goes_on_with(call):
             if not self._call.add(part, call):
                 self._call = None
@@ -210,7 +216,7 @@ class _Candidate:
             self._call = streamed if streamed.add(part, call) else None
             self._append(streamed)
         else:
-            self._append(_copied(_wire(part)))
+            self._append(copied(_wire(part)))
 
     def _append(self, part: Wire | _Call) -> None:
         self._join()
@@ -326,7 +332,7 @@ class _Call:
         self._call.update(_without_nulls(_wire(call)))
         if call.args is not None:
             both = isinstance(self._args, dict) and isinstance(call.args, dict)
-            self._args = {**self._args, **_copied(call.args)} if both else _copied(call.args)
+            self._args = {**self._args, **copied(call.args)} if both else copied(call.args)
         for piece in call.partial_args or ():
             self._add_piece(piece)
         self._under_way = bool(call.will_continue)
@@ -365,7 +371,7 @@ class _Call:
         else:
             return
         if not self._put(path, value):
-            self._misfits.append(_copied(wire))
+            self._misfits.append(copied(wire))
         elif piece.will_continue and piece.string_value is not None:
             self._texts[path] = [value]
 
@@ -449,19 +455,3 @@ def _same(one: Any, other: Any) -> bool:
         return bool(one == other)
     except RecursionError:  # JSON may be nested more deeply than comparing may go
         return False
-
-
-def _copied(value: Any) -> Any:
-    """Return a JSON value with containers of its own.
-
-    A loop, since JSON may be nested more deeply than Python calls may.
-    """
-    root = [value]
-    todo: list[Any] = [root]
-    while todo:
-        container = todo.pop()
-        for key, item in container.items() if container.__class__ is dict else enumerate(container):
-            if item.__class__ is dict or item.__class__ is list:
-                container[key] = item.copy()
-                todo.append(container[key])
-    return root[0]

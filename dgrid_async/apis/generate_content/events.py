@@ -7,7 +7,7 @@ Source: https://ai.google.dev/api/generate-content#method:-models.streamgenerate
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from dgrid_async.apis.generate_content.types import GenerateContentResponse
 from dgrid_async.wire import structurer
@@ -27,7 +27,8 @@ def decode_event(data: dict[str, Any]) -> Event | None:
     """
     if "candidates" not in data and (not data or data.get("type") == "ping"):
         return None
-    return cast("Event", structurer(GenerateContentResponse)(data))
+    event: Event = structurer(GenerateContentResponse)(data)
+    return event
 
 
 def text_of(event: Event) -> str:

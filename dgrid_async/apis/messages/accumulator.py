@@ -38,9 +38,11 @@ from dgrid_async.apis.messages.events import (
     UnknownDelta,
 )
 from dgrid_async.apis.messages.types import Message, Usage
+from dgrid_async.copies import copied
 from dgrid_async.endpoint import Progress
 from dgrid_async.partial_json import PartialJSON
-from dgrid_async.wire import PIECES, copied, fold, join, structure, wire_names
+from dgrid_async.pieces import PIECES, fold, join
+from dgrid_async.wire import structure, wire_names
 
 __all__ = ["MessageAccumulator"]
 

@@ -24,7 +24,8 @@ from dgrid_async.apis.responses import events as on
 from dgrid_async.apis.responses.events import Event
 from dgrid_async.apis.responses.types import Response, ResponseUsage
 from dgrid_async.endpoint import Progress
-from dgrid_async.wire import PIECES, fold, join, structure, to_bytes
+from dgrid_async.pieces import PIECES, fold, join
+from dgrid_async.wire import structure, to_bytes
 
 __all__ = ["ResponseAccumulator", "failure_in"]
 

@@ -25,6 +25,7 @@ from dgrid_async.apis.chat_completions.events import (
 from dgrid_async.apis.chat_completions.types import ChatCompletion, UnknownToolCall
 from dgrid_async.endpoint import Progress
 from dgrid_async.sse import SSEDecoder
+from tests.properties.budgets import brief, long, slow
 
 TRANSCRIPTS = Path(__file__).parents[2] / "transcripts"
 INDEX: dict[str, list[str]] = json.loads((TRANSCRIPTS / "index.json").read_text())["chat_completions"]
@@ -758,9 +759,7 @@ CHOICES = objects(index=NUMBERS, delta=DELTAS, finish_reason=st.sampled_from([No
 CHUNKS = objects(choices=st.lists(CHOICES, max_size=2)).map(lambda data: {"object": "chat.completion.chunk", **data})
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
-@given(st.lists(CHUNKS, max_size=5))
-def test_whatever_comes_makes_a_reply_or_a_value_error(chunks: list[dict[str, Any]]) -> None:
+def check_whatever_comes(chunks: list[dict[str, Any]]) -> None:
     accumulator = ChatCompletionAccumulator()
     for data in chunks:
         try:
@@ -773,6 +772,19 @@ def test_whatever_comes_makes_a_reply_or_a_value_error(chunks: list[dict[str, An
         if reply is not None:
             json.dumps(reply.to_dict())
             assert isinstance(reply.text, str)
+
+
+@brief(40)
+@given(st.lists(CHUNKS, max_size=5))
+def test_whatever_comes_makes_a_reply_or_a_value_error(chunks: list[dict[str, Any]]) -> None:
+    check_whatever_comes(chunks)
+
+
+@slow
+@long(150)
+@given(st.lists(CHUNKS, max_size=5))
+def test_much_of_what_comes_makes_a_reply_or_a_value_error(chunks: list[dict[str, Any]]) -> None:
+    check_whatever_comes(chunks)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)

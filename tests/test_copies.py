@@ -1,0 +1,90 @@
+"""Copies: equal, apart, and made without a stack as deep as the JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import attrs
+
+from dgrid_async.copies import copied
+from dgrid_async.wire import Unknown, WireObject, structure, wire_type
+
+
+@wire_type
+class TextPart(WireObject):
+    type: Literal["text"] = "text"
+    text: str = ""
+
+
+@wire_type
+class CallPart(WireObject):
+    type: Literal["call"] = "call"
+    input: Any = None
+
+
+@wire_type
+class UnknownPart(Unknown):
+    pass
+
+
+Part = TextPart | CallPart | UnknownPart
+
+
+@wire_type
+class Holder(WireObject):
+    part: TextPart | None = None
+    parts: list[Part] | None = None
+    mixed: list[Part | str] | None = None
+    anything: Any = None
+    made: TextPart = attrs.field(factory=TextPart)
+
+
+def test_a_copy_is_equal_and_shares_nothing_that_can_change() -> None:
+    data = {
+        "part": {"type": "text", "text": "a", "kept": {"x": 1}},
+        "parts": [{"type": "call", "input": {"x": 1}}],
+        "mixed": ["word", {"type": "novel", "x": 1}, {"type": "text", "text": "b"}],
+        "anything": [{"x": 1}],
+        "kept": {"x": 1},
+    }
+    before = json.dumps(data)
+    held = structure(data, Holder)
+    one = copied(held)
+    assert one == held
+    assert json.dumps(one.to_dict()) == before
+    assert one.part is not None
+    one.part.extra["kept"]["x"] = "mine"
+    one.part.text = "mine"
+    assert one.parts is not None
+    assert isinstance(one.parts[0], CallPart)
+    one.parts[0].input["x"] = "mine"
+    assert one.mixed is not None
+    assert isinstance(one.mixed[1], UnknownPart)
+    one.mixed[1].data["x"] = "mine"
+    one.mixed.clear()
+    one.anything[0]["x"] = "mine"
+    one.extra["kept"]["x"] = "mine"
+    one.made.text = "mine"
+    assert json.dumps(held.to_dict()) == json.dumps(data) == before
+    assert held.made.text == ""
+
+
+def test_lists_of_any_length_are_copied() -> None:
+    for count in range(4):
+        held = structure({"parts": [{"type": "text", "text": "a"}] * count}, Holder)
+        one = copied(held)
+        assert one == held
+        assert one.parts is not None
+        assert held.parts is not None
+        assert not any(copy is part for copy, part in zip(one.parts, held.parts, strict=True))
+
+
+def test_a_copy_of_deep_json_needs_no_stack() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = {"x": [deep]}
+    found = copied(structure({"anything": deep}, Holder)).anything
+    for _ in range(5000):
+        found = found["x"][0]
+    assert found == 1
