@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -26,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from dgrid_async.batch import lines, output
+from dgrid_async.batch.errand import run_errand
 from dgrid_async.batch.ledger import Files, Ledger, Settings
 from dgrid_async.batch.limiter import BatchLimits, Turn
-from dgrid_async.batch.mapping import Send, fan_out, limiter_of, sender
+from dgrid_async.batch.mapping import Send, Some, fan_out, limiter_of, sender
 from dgrid_async.batch.merging import sort
 from dgrid_async.batch.outcome import Outcome
 from dgrid_async.batch.progress import Progress, Rate
@@ -49,7 +49,7 @@ __all__ = ["Batch", "Job", "PathLike"]
 
 PathLike = str | os.PathLike[str]
 
-# Lines that are looked into before the loop has its turn at the latest: a few milliseconds.
+# Lines that are looked into before the loop has its turn at the latest: a millisecond or two.
 _AT_A_TIME = 256
 _SYNC_SECONDS = 1.0
 _SHOW_SECONDS = 0.25
@@ -57,7 +57,6 @@ _SHOW_SECONDS = 0.25
 _UNANSWERED = 100
 _LAST_SECONDS = 0.1
 
-_KEY = "idempotency_key"
 _INTERRUPTED = "interrupted"
 
 
@@ -131,7 +130,7 @@ class Batch:
         if concurrency is not None:
             limits = attrs.evolve(limits or BatchLimits(), concurrency=concurrency)
         number, shards = shard
-        ledger = await _opened(
+        ledger = await run_errand(
             partial(
                 Ledger.open,
                 Path(input),
@@ -140,7 +139,8 @@ class Batch:
                 job=job,
                 retry=retry_failed,
             ),
-            stop,
+            stop=stop,
+            drop=Ledger.close,
         )
         if ledger is None:
             return Report(output=str(files.output), failures=str(files.failures), stopped=_INTERRUPTED)
@@ -148,47 +148,8 @@ class Batch:
             report = await Job(self._client, ledger, limits=limits, prices=prices).run(progress=progress, stop=stop)
             if ordered and not report.left and ledger.fingerprint.turn:
                 # What failed at first stands behind the rest.
-                await asyncio.to_thread(sort, ledger.files, ledger.fingerprint)
+                await run_errand(partial(sort, ledger.files, ledger.fingerprint))
             return report
-
-
-class _GivenUpError(Exception):
-    """Nobody waits for the ledger any more."""
-
-
-async def _opened(opener: Callable[..., Ledger], stop: asyncio.Event | None) -> Ledger | None:
-    """Return the ledger, opened in a thread; None where somebody said stop before it was.
-
-    Cancel: the thread ends soon, and gives the files up.
-    """
-    given_up = threading.Event()
-
-    def tick(_lines: int) -> None:
-        if given_up.is_set():
-            raise _GivenUpError
-
-    opening = asyncio.ensure_future(asyncio.to_thread(opener, tick=tick))
-    stopped = None if stop is None else asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait([each for each in (opening, stopped) if each is not None], return_when=asyncio.FIRST_COMPLETED)
-        if not opening.done():
-            given_up.set()
-        try:
-            return await asyncio.shield(opening)
-        except _GivenUpError:
-            return None
-    except asyncio.CancelledError:
-        given_up.set()
-        opening.add_done_callback(_close)
-        raise
-    finally:
-        if stopped is not None:
-            stopped.cancel()
-
-
-def _close(opening: asyncio.Future[Ledger]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
 
 
 class Job:
@@ -213,18 +174,17 @@ class Job:
     ) -> None:
         self._ledger = ledger
         self._prices = prices
-        self._make = sender(client) if send is None else send
+        self._make = sender(client, key=lambda line: ledger.key(line.number)) if send is None else send
         self._limiter = limiter_of(client, limits)
+        self._concurrency = self._limiter.concurrency
         self._ordered = ledger.fingerprint.settings.ordered
-        # The mutable state: the numbers of the lines that were pulled, by their keys; bad
-        # lines that wait for their turn; how many calls are under way, and how many in a row nobody answered; whether
-        # nothing new is begun, since when nothing is under way then, the failure that is the whole job's,
+        # The mutable state: bad lines that wait for their turn; how many calls are under way, and how many in a row nobody
+        # answered; whether nothing new is begun, since when nothing is under way then, the failure that is the whole job's,
         # and that of a write.
-        self._numbers: dict[str, int] = {}
-        self._bad: list[lines.Line] = []
+        self._bad: list[lines.BadLine] = []
         self._in_flight = 0
         self._unanswered = 0
-        self._stopping = asyncio.Event()
+        self._stopping = False
         self._drained = asyncio.Event()
         self._fatal: DGridError | None = None
         self._lost: OSError | None = None
@@ -266,7 +226,7 @@ class Job:
             await source.aclose()
             await reader.close()
             self._ledger.flush()
-            if not self._ordered or len(self._ledger.done) + len(self._bad) == self.report.lines:
+            if not self._ordered or self._ledger.answered + self._ledger.failed + len(self._bad) == self.report.lines:
                 self._write_bad()
             await asyncio.shield(asyncio.to_thread(self._ledger.sync))
             self._end()
@@ -278,8 +238,11 @@ class Job:
 
     def drain(self) -> None:
         """Begin nothing new."""
-        self._stopping.set()
-        if not self._in_flight:
+        self._stopping = True
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._stopping and not self._in_flight:
             self._drained.set()
 
     def progress(self) -> Progress:
@@ -290,16 +253,16 @@ class Job:
             answered=ledger.answered,
             failed=ledger.failed,
             in_flight=self._in_flight,
-            concurrency=int(self._limiter.concurrency.limit),
+            concurrency=self._limiter.limit,
             tokens=self.report.tokens.total,
             seconds=seconds,
-            draining=self._stopping.is_set(),
-            rate=self._rate.at(seconds, len(ledger.done)),
+            draining=self._stopping,
+            rate=self._rate.at(seconds, ledger.answered + ledger.failed),
         )
 
     # ------------------------------------------------------------------------------------------------------- the calls
 
-    async def _calls(self, source: AsyncGenerator[Request]) -> None:
+    async def _calls(self, source: AsyncGenerator[Some]) -> None:
         async with fan_out(source, self._send, limiter=self._limiter, ordered=self._ordered) as outcomes:
             reading = asyncio.ensure_future(outcomes.hand_to(self._take))
             drained = asyncio.ensure_future(self._drained.wait())
@@ -316,33 +279,25 @@ class Job:
             if not reading.cancelled():
                 reading.result()
 
-    def _take(self, outcome: Outcome) -> None:
-        self._write(outcome.request, outcome.reply, outcome.error)
-        if outcome.attempts:
-            report = self.report
-            report.calls += 1
-            report.attempts += outcome.attempts
-            report.latencies.add(outcome.seconds)
-
-    async def _send(self, request: Request, turn: Turn) -> Any:
-        if self._stopping.is_set():
+    async def _send(self, line: Request, turn: Turn) -> Any:
+        if self._stopping:
             turn.attempts = 0
             raise _NotSentError("the run was stopped before this line was sent")
         self._in_flight += 1
-        if self._in_flight + len(self._ledger.gathered) > self._limiter.concurrency.limit:
+        if self._in_flight + len(self._ledger.gathered) > self._concurrency.limit:
             self._ledger.flush()
         try:
-            try:
-                reply = await self._make(request, turn)
-            except DGridError as error:
-                self._judge(error)
-                raise
+            reply = await self._make(line, turn)
+        except DGridError as error:
+            self._judge(error)
+            raise
+        else:
             self._unanswered = 0
             return reply
         finally:
             self._in_flight -= 1
-            if not self._in_flight and self._stopping.is_set():
-                self._drained.set()
+            if not self._in_flight:
+                self._settle()
 
     def _judge(self, error: DGridError) -> None:
         """Take in a failure, and stop the run if it is the whole job's."""
@@ -354,26 +309,40 @@ class Job:
             self._fatal = self._fatal or error
             self.drain()
 
-    def _write(self, request: Request, reply: Any, error: DGridError | None) -> None:
-        key = request.params[_KEY]
-        number = self._numbers.pop(key)
-        ledger, report = self._ledger, self.report
+    def _take(self, outcome: Outcome) -> None:
+        """Write what became of a line, and count it."""
+        line: Any = outcome.request
+        error, report = outcome.error, self.report
+        if outcome.attempts:
+            report.calls += 1
+            report.attempts += outcome.attempts
+            report.latencies.add(outcome.seconds)
         if error is not None and isinstance(error, _NOT_DONE + (APIConnectionError,) * (self._fatal is not None)):
             return  # the next run calls it
         if self._bad:
-            self._write_bad(number)
-        if error is not None:
-            report.errors[type(error).__name__] += 1
-            ledger.fail(number, output.failed(key, request.custom_id, number, error))
-            return
-        body = reply.to_dict()
+            self._write_bad(line.number)
+        if error is None:
+            self._answer(line, outcome.reply)
+        else:
+            self._fail(line, error)
+
+    def _answer(self, line: lines.Line, reply: Any) -> None:
+        ledger, report = self._ledger, self.report
+        # Of a plain reply, which nobody has changed, its wire form is what came.
+        body = None if line.stream else getattr(reply, "_wire", None)
+        if body is None:
+            body = reply.to_dict()
         if not ledger.gathered:
             asyncio.get_running_loop().call_soon(self._flush)
-        ledger.answer(number, output.answered(key, request.custom_id, reply.request_id, body))
-        tokens = Tokens.of(body)
-        report.tokens.add(tokens)
+        ledger.answer(output.answered(ledger.key(line.number), line.custom_id, reply.request_id, body))
+        report.tokens.count(body)
         if self._prices is not None:
-            report.price(self._prices.cost(tokens, request.params.get("model"), body.get("model"), body.get("modelVersion")))
+            names = line.params.get("model"), body.get("model"), body.get("modelVersion")
+            report.price(self._prices.cost(Tokens.of(body), *names))
+
+    def _fail(self, line: lines.Line | lines.BadLine, failure: DGridError | str) -> None:
+        self.report.errors[output.BAD_LINE if isinstance(failure, str) else type(failure).__name__] += 1
+        self._ledger.fail(output.failed(self._ledger.key(line.number), line.custom_id, line.number, failure))
 
     def _flush(self) -> None:
         try:
@@ -385,32 +354,30 @@ class Job:
 
     def _write_bad(self, before: int | None = None) -> None:
         """Write the bad lines in hand; in ordered output those alone that stand before a line."""
-        ledger = self._ledger
         while self._bad and (before is None or not self._ordered or self._bad[0].number < before):
             line = self._bad.pop(0)
-            self.report.errors[output.BAD_LINE] += 1
-            ledger.fail(line.number, output.failed(ledger.key(line.number), line.custom_id, line.number, line.problem or ""))
+            self._fail(line, line.problem)
 
     # ------------------------------------------------------------------------------------------------------- the input
 
-    async def _requests(self, reader: _Reader) -> AsyncGenerator[Request]:
-        while not self._stopping.is_set() and (some := await reader.take()):
-            for place, (number, text) in enumerate(some):
-                if self._stopping.is_set():
-                    return
-                if place % _AT_A_TIME == _AT_A_TIME - 1:
-                    await asyncio.sleep(0)  # calls that end without waiting must not keep the loop
-                line = self._ledger.line(number, text)
-                if line.request is None:
-                    self._bad.append(line)
-                    if not self._ordered:
-                        self._write_bad()
-                    continue
-                key = self._ledger.key(number)
-                self._numbers[key] = number
-                params: Any = line.request.params
-                params[_KEY] = key  # a dict that nobody else has
-                yield line.request
+    async def _requests(self, reader: _Reader) -> AsyncGenerator[Some]:
+        while not self._stopping and (block := await reader.take()):
+            for start in range(0, len(block), _AT_A_TIME):
+                yield Some(self._lines(block[start : start + _AT_A_TIME]))
+                await asyncio.sleep(0)  # calls that end without waiting must not keep the loop
+
+    def _lines(self, some: list[lines.Unread]) -> Iterator[Request]:
+        endpoint, repeats = self._ledger.fingerprint.settings.endpoint, self._ledger.repeats
+        for number, text in some:
+            if self._stopping:
+                return
+            line = lines.parse(number, text, endpoint, repeated=number in repeats)
+            if not isinstance(line, lines.BadLine):
+                yield line
+                continue
+            self._bad.append(line)
+            if not self._ordered:
+                self._write_bad()
 
     # ---------------------------------------------------------------------------------------------------- beside the calls
 
@@ -432,7 +399,7 @@ class Job:
         report, ledger = self.report, self._ledger
         report.answered, report.failed = ledger.answered, ledger.failed
         report.seconds = monotonic() - self._began
-        if report.left and self._stopping.is_set():
+        if report.left and self._stopping:
             report.stopped = _INTERRUPTED if self._fatal is None else type(self._fatal).__name__
 
 

@@ -23,15 +23,13 @@ from typing import Any, Self
 
 import attrs
 
-from dgrid_async.batch.lines import Line, Survey, Unread, check_endpoint, parse, survey, unread
+from dgrid_async.batch.lines import Survey, Unread, check_endpoint, survey, unread
 from dgrid_async.batch.output import Writer, key_of
 from dgrid_async.errors import ConfigError
 
 __all__ = ["Bits", "Files", "Fingerprint", "Ledger", "Settings"]
 
 _FORMAT = 1
-# Lines of the output between two ticks.
-_TICK = 4096
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -232,7 +230,8 @@ class Ledger:
         fingerprint: What the job is.
         input: The file that is read.
         files: Those that are written.
-        done: Numbers of the lines that are in the output or the failures.
+        done: Numbers of the lines that were in the output or the failures when it was opened.
+        repeats: Numbers of the lines whose custom_id an earlier line has.
         gathered: Answers that wait for `flush`.
         answered: How many are in the output, those that wait included.
         failed: How many are in the failures.
@@ -246,8 +245,8 @@ class Ledger:
         self.gathered = output.gathered
         self._failures = failures
         self._key = key_of(fingerprint.jobs[0], fingerprint.turn, 0)[:-1]
-        self._repeats = frozenset(fingerprint.survey.repeats)
-        # The mutable state: what is done.
+        self.repeats = frozenset(fingerprint.survey.repeats)
+        # The mutable state: what was done, and how much is.
         self.done = Bits(fingerprint.survey.lines)
         self.answered = 0
         self.failed = 0
@@ -271,8 +270,8 @@ class Ledger:
             settings: What must not change from run to run.
             job: The job's name; None takes the one it has, or makes one.
             retry: Whether the lines that failed are called again.
-            tick: Called every few thousand lines with the number of those read so far, first of the input, then of the output;
-                what it raises ends the opening.
+            tick: Called every few thousand lines with the number of those read so far of one file; what it raises ends the
+                opening.
 
         Raises:
             ConfigError: A file cannot be read or written, another run has the output, or input or settings are not those that
@@ -303,12 +302,10 @@ class Ledger:
             if not 0 < number <= last or number in self.done:
                 raise ConfigError(f"{self.files.output} or its failures answer line {number} twice, or there is no such line")
             self.done.add(number)
-            if not len(self.done) % _TICK:
-                tick(len(self.done))
 
-        self._output.repair(self.fingerprint.jobs, see)
+        self._output.repair(self.fingerprint.jobs, see, tick)
         self.answered = len(self.done)
-        self._failures.repair(self.fingerprint.jobs, see)
+        self._failures.repair(self.fingerprint.jobs, see, tick)
         self.failed = len(self.done) - self.answered
 
     def __enter__(self) -> Self:
@@ -322,7 +319,7 @@ class Ledger:
         return f"{self._key}{number}"
 
     def left(self) -> Generator[list[Unread]]:
-        """Yield the lines that are not done, some at a time, for `line` to look into.
+        """Yield the lines that were not done, some at a time, not looked into.
 
         Raises:
             ConfigError: The input cannot be read.
@@ -332,24 +329,18 @@ class Ledger:
             self.input, shard=own.settings.shard, shards=own.settings.shards, done=self.done if len(self.done) else None
         )
 
-    def line(self, number: int, text: bytes | None) -> Line:
-        """Return one of `left` as the request that it is, or with what is wrong."""
-        return parse(number, text, self.fingerprint.settings.endpoint, repeated=number in self._repeats)
-
-    def answer(self, number: int, line: bytes) -> None:
-        """Take an answer in, for `flush` to write; the line is done then."""
+    def answer(self, line: bytes) -> None:
+        """Take an answer in, for `flush` to write."""
         self.gathered.append(line)
-        self.done.add(number)
         self.answered += 1
 
-    def fail(self, number: int, line: bytes) -> None:
-        """Write a failure; the line is done then.
+    def fail(self, line: bytes) -> None:
+        """Write a failure.
 
         Raises:
             OSError: It cannot be written.
         """
         self._failures.write(line)
-        self.done.add(number)
         self.failed += 1
 
     def flush(self) -> None:

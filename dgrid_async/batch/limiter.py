@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -80,7 +80,9 @@ def refuses(failure: DGridError | None) -> bool:
 
 
 class Turn:
-    """One request's way through the limits: whoever sends it tells here what happens to its attempts.
+    """A request's way through the limits: whoever sends it tells here what happens to its attempts.
+
+    One serves many requests, one after the other.
 
     Attributes:
         attempts: Attempts made so far; whoever could not send at all sets 0.
@@ -98,6 +100,13 @@ class Turn:
         self._held = False
         self._round = self._among = 0
         self._at = self._cost = 0.0
+
+    def begin(self, request: Request) -> Self:
+        """Stand for this request from now on, and return itself; the one before has ended."""
+        self.attempts = 1
+        if self._limiter.counts_tokens:
+            self._estimate = tokens_asked(request)
+        return self
 
     async def between(self, failure: DGridError, seconds: float) -> None:
         """Wait for the next attempt after one that failed; in the meantime another request has its place.
@@ -145,6 +154,8 @@ class Limiter:
         self._requests = None if limits.rpm is None else Pace(limits.rpm)
         self._tokens = None if limits.tpm is None else Pace(limits.tpm)
         self._window = None if limits.tpm is None else Window(limits.tpm)
+        self.counts_tokens = self._window is not None
+        """True where `leave` wants to know what a call used."""
         # The mutable state: who waits, in turn, and the timer for the first of them; actual over estimated tokens, from so
         # many calls; when the last pause ends, and when the last attempt was let through.
         self._queue: deque[tuple[asyncio.Future[None], Turn]] = deque()
@@ -159,11 +170,6 @@ class Limiter:
         return int(self.concurrency.limit)
 
     @property
-    def counts_tokens(self) -> bool:
-        """True where `leave` wants to know what a call used."""
-        return self._window is not None
-
-    @property
     def in_flight(self) -> int:
         """How many are."""
         return self.concurrency.in_flight
@@ -174,17 +180,13 @@ class Limiter:
         concurrency = self.concurrency
         return concurrency.in_flight + 1 <= concurrency.limit and not self._queue
 
-    def turn(self, request: Request, lend: Callable[[], None] | None = None) -> Turn:
-        """Return a request's turn, not begun.
+    def turn(self, lend: Callable[[], None] | None = None) -> Turn:
+        """Return a turn that stands for no request yet.
 
         Args:
-            request: The request.
-            lend: Called when its place is free for another while it waits for its next attempt.
+            lend: Called when a request's place is free for another while it waits for its next attempt.
         """
-        turn = Turn(self, lend)
-        if self._window is not None:
-            turn._estimate = tokens_asked(request)  # noqa: SLF001 -- the other half of this class
-        return turn
+        return Turn(self, lend)
 
     def enter_now(self, turn: Turn) -> bool:
         """Let an attempt through if that can be without waiting."""

@@ -29,7 +29,7 @@ from dgrid_async import codec
 from dgrid_async.errors import ConfigError
 from dgrid_async.request import URLS, Request
 
-__all__ = ["MOST_BYTES", "Line", "Survey", "Unread", "check_endpoint", "parse", "read", "survey", "unread"]
+__all__ = ["MOST_BYTES", "BadLine", "Line", "Survey", "Unread", "check_endpoint", "parse", "read", "survey", "unread"]
 
 Unread: TypeAlias = tuple[int, bytes | None]
 """A line that was not looked into: its number and its text, None where that is too long."""
@@ -50,21 +50,35 @@ _SAMPLE = 65536
 _POST = "POST"
 
 
-@attrs.define(eq=False)
-class Line:
-    """One line that holds something.
+@attrs.frozen
+class Line(Request):
+    """One line as the request that it is; its custom_id is its number where the file gives none.
 
     Attributes:
         number: Its place in the file, from 1.
-        custom_id: The caller's name for it; the line's number where the file gives none; None where it cannot be read.
-        request: What to send; None where the line is bad.
-        problem: What is wrong with it; None where nothing is.
+    """
+
+    number: int = 0
+
+
+# How a frozen class with slots is filled.
+_slots: Any = Line
+_set_number = _slots.number.__set__
+
+
+@attrs.frozen
+class BadLine:
+    """One line that cannot be sent.
+
+    Attributes:
+        number: Its place in the file, from 1.
+        custom_id: As a line's; None where it cannot be read.
+        problem: What is wrong with it.
     """
 
     number: int
     custom_id: str | None
-    request: Request | None
-    problem: str | None = None
+    problem: str
 
 
 @attrs.frozen
@@ -103,7 +117,7 @@ def survey(
         endpoint: As for `read`; bare bodies have no ids that could repeat.
         shards: Line n belongs to shard (n - 1) % shards.
         most: The most bytes of a line.
-        tick: Called now and then with the number of lines read.
+        tick: Called every quarter of a megabyte with the number of lines read; what it raises ends the survey.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -118,8 +132,12 @@ def survey(
         filled = [0] * shards
         suspects: set[bytes] = set()
         number = 0
-        for block in _blocks(file, most, digest.update):
+
+        def see(piece: bytes) -> None:
+            digest.update(piece)
             tick(number)
+
+        for block in _blocks(file, most, see):
             if block is None:
                 filled[number % shards] += 1
                 number += 1
@@ -149,7 +167,7 @@ def read(
     done: Container[int] | None = None,
     repeats: Collection[int] = (),
     most: int = MOST_BYTES,
-) -> Generator[Line]:
+) -> Generator[Line | BadLine]:
     """Yield the lines of one shard that are not done, bad ones with what is wrong.
 
     Args:
@@ -210,7 +228,7 @@ def check_endpoint(url: str) -> None:
         raise ConfigError(f"endpoint={url!r}: give one of {', '.join(URLS)}")
 
 
-def parse(number: int, text: bytes | None, endpoint: str | None, *, repeated: bool = False) -> Line:
+def parse(number: int, text: bytes | None, endpoint: str | None, *, repeated: bool = False) -> Line | BadLine:
     """Return a line that holds something as the request that it is, or with what is wrong.
 
     Args:
@@ -221,7 +239,7 @@ def parse(number: int, text: bytes | None, endpoint: str | None, *, repeated: bo
     """
     custom_id: str | None = None if endpoint is None else str(number)
     if text is None:
-        return Line(number, None, None, f"the line is longer than {MOST_BYTES} bytes")
+        return BadLine(number, None, f"the line is longer than {MOST_BYTES} bytes")
     try:
         try:
             value = orjson.loads(text)
@@ -230,7 +248,7 @@ def parse(number: int, text: bytes | None, endpoint: str | None, *, repeated: bo
         if endpoint is not None:
             if type(value) is not dict:
                 raise ConfigError(f"a body is a JSON object, not a {type(value).__name__}")
-            return Line(number, custom_id, Request.of_fields(endpoint, value, custom_id))
+            return _numbered(number, Line.of_fields(endpoint, value, custom_id))
         if type(value) is not dict:
             raise ConfigError(f"a line is a JSON object, not a {type(value).__name__}")
         name = value.get("custom_id")
@@ -245,11 +263,16 @@ def parse(number: int, text: bytes | None, endpoint: str | None, *, repeated: bo
             raise ConfigError(f"the line has no url: give one of {', '.join(URLS)}")
         if type(body := value.get("body", {})) is not dict:
             raise ConfigError(f"a body is a JSON object, not a {type(body).__name__}")
-        return Line(number, name, Request.of_fields(url, body, name))
+        return _numbered(number, Line.of_fields(url, body, name))
     except ConfigError as error:
-        return Line(number, custom_id, None, error.message)
+        return BadLine(number, custom_id, error.message)
     except ValueError as error:
-        return Line(number, custom_id, None, f"the line is no JSON: {error}")
+        return BadLine(number, custom_id, f"the line is no JSON: {error}")
+
+
+def _numbered(number: int, line: Line) -> Line:
+    _set_number(line, number)
+    return line
 
 
 # ---------------------------------------------------------------------------------------------------------- the file
@@ -357,9 +380,12 @@ class _Seen:
 def _repeats(path: Path, suspects: Collection[bytes], most: int, tick: Callable[[int], None]) -> Iterator[int]:
     seen: set[bytes] = set()
     number = 1
+
+    def see(_piece: bytes) -> None:
+        tick(number)
+
     with _opened(path) as file:
-        for block in _blocks(file, most):
-            tick(number)
+        for block in _blocks(file, most, see):
             count = 1
             if block is not None:
                 count = _count(block)

@@ -32,21 +32,36 @@ from dgrid_async.stream import EventStream
 if TYPE_CHECKING:
     from dgrid_async.client import AsyncDGrid
 
-__all__ = ["Each", "Outcomes", "Requests", "Send", "fan_out", "limiter_of", "sender"]
+__all__ = ["Each", "Outcomes", "Requests", "Send", "Some", "fan_out", "limiter_of", "sender"]
 
-Requests: TypeAlias = Iterable[Request] | AsyncIterable[Request]
+
+class Some:
+    """Requests that an async iterable has at hand together: to take one of them costs no turn of its coroutine.
+
+    Args:
+        requests: Pulled from lazily.
+    """
+
+    __slots__ = ("requests",)
+
+    def __init__(self, requests: Iterator[Request]) -> None:
+        self.requests = requests
+
+
+Requests: TypeAlias = Iterable[Request] | AsyncIterable[Request | Some]
 Each: TypeAlias = Callable[[Request, Any], Awaitable[None] | None]
 Send: TypeAlias = Callable[[Request, Turn], Awaitable[Any]]
 
 # Outcomes that may wait to be taken, unless the caller says otherwise: enough that tasks are not woken for each one.
 _WINDOW = 128
+_NONE = object()
 
 
 def fan_out(requests: Requests, send: Send, *, limiter: Limiter, ordered: bool = False, window: int | None = None) -> Outcomes:
     """Return the outcomes of sending requests, some at a time; nothing is pulled before the first is asked for.
 
     Args:
-        requests: Any iterable or async iterable; pulled from lazily, by one task at a time.
+        requests: Any iterable or async iterable; pulled from lazily, by one task at a time. An async one may give `Some`.
         send: Coroutine function: makes the call and returns its reply, or raises a `DGridError`. It tells the turn that it
             is given what happens between attempts; see `Turn`.
         limiter: Who may begin when.
@@ -172,14 +187,16 @@ class _Fan:
     def __init__(
         self, source: AsyncIterator[Any] | Iterator[Any], send: Send, limiter: Limiter, *, ordered: bool, window: int
     ) -> None:
-        self._source = source
+        self._source = source if isinstance(source, AsyncIterator) else None
         self._send = send
         self._limiter = limiter
         self._ordered = ordered
         self._window = window
-        # The mutable state: the tasks and their loop; how many requests were pulled, done, and handed out; the outcomes to be
-        # handed out, and in an ordered map those that are ahead of their turn; who waits for one, and which tasks wait for
-        # room or for the input; whether one is in the input now; whether that has ended, whether all is to end, and why.
+        # The mutable state: what can be pulled without waiting; the tasks and their loop; how many requests were pulled, done,
+        # and handed out; the outcomes to be handed out, and in an ordered map those that are ahead of their turn; who waits
+        # for one, and which tasks wait for room or for the input; whether one is in the input now; whether that has ended,
+        # whether all is to end, and why.
+        self._at_hand: Iterator[Any] = iter(()) if isinstance(source, AsyncIterator) else source
         self.loop: asyncio.AbstractEventLoop | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self._pulled = self._done = self._handed = 0
@@ -266,7 +283,7 @@ class _Fan:
 
     @property
     def _full(self) -> bool:
-        return self._pulled - self._handed >= self._limiter.limit + self._window
+        return self._pulled - self._handed >= self._limiter.concurrency.limit + self._window
 
     def _make_room(self) -> None:
         """Let one task look whether it may pull."""
@@ -276,11 +293,15 @@ class _Fan:
                 waiter.set_result(None)
                 return
 
+    def _let_all_look(self) -> None:
+        for waiter in self._crowd:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._crowd.clear()
+
     async def _work(self) -> None:
         limiter, send = self._limiter, self._send
-        source: Any = self._source
-        # Asked once: it costs as much as a look at the clock.
-        waits = isinstance(source, AsyncIterator)
+        turn = limiter.turn(self._grow)
         while True:
             while (self._pulling or self._full) and not (self._exhausted or self._stopped):
                 waiter = asyncio.get_running_loop().create_future()
@@ -288,31 +309,34 @@ class _Fan:
                 await waiter
             if self._over:
                 break
-            request: Any  # whatever the caller has in there
-            if waits:
+            request: Any = next(self._at_hand, _NONE)  # whatever the caller has in there
+            if request is _NONE:
+                if self._source is None:
+                    break
                 # No lock: its fairness would make each task wait a round of the loop for the next, where any will do.
                 self._pulling = True
                 try:
-                    request = await anext(source)
+                    request = await anext(self._source)
                 except StopAsyncIteration:
                     break
                 finally:
                     self._pulling = False
                     if self._crowd:
                         self._make_room()
-            else:
-                try:
-                    request = next(source)
-                except StopIteration:
-                    break
+                if type(request) is Some:
+                    self._at_hand = request.requests
+                    self._let_all_look()
+                    continue
             if not isinstance(request, Request):
                 raise TypeError(f"a {type(request).__name__} among the requests: make them with client.messages.request(...)")
             index = self._pulled
             self._pulled += 1
-            turn = limiter.turn(request, self._grow)
+            turn.begin(request)
             if not limiter.enter_now(turn):
                 await limiter.enter(turn)
-            self._grow()
+            # Another task, where one more call could begin and none is about to pull it.
+            if len(self.tasks) == self._pulled - self._done:
+                self._grow()
             reply, error = None, None
             began = monotonic()
             try:
@@ -328,10 +352,7 @@ class _Fan:
             limiter.leave(turn, error, outcome.usage if limiter.counts_tokens else None)
             del request, reply, error, outcome  # a task that waits must not keep them
         self._exhausted = True
-        for waiter in self._crowd:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._crowd.clear()
+        self._let_all_look()
 
     def _grow(self) -> None:
         """Start another task where one more call could begin and no task is about to pull one."""
@@ -368,15 +389,16 @@ def limiter_of(client: AsyncDGrid, limits: BatchLimits | None = None) -> Limiter
     )
 
 
-def sender(client: AsyncDGrid, *, each: Each | None = None) -> Send:
+def sender(client: AsyncDGrid, *, each: Each | None = None, key: Callable[[Any], str] | None = None) -> Send:
     """Return what sends a request over a client: retries, streams and the options of the request included.
 
     Args:
         client: The client.
         each: Called with the request and each event of a streamed one; a coroutine function is awaited.
+        key: Gives the Idempotency-Key of a request that has no options.
     """
 
-    async def send(request: Request, turn: Turn) -> Any:
+    def send(request: Request, turn: Turn) -> Awaitable[Any]:
         endpoint = endpoint_named(request.endpoint)
         try:
             call = client.call(endpoint, f"{request.endpoint} request", dict(request.params), streamed=request.stream)
@@ -386,14 +408,20 @@ def sender(client: AsyncDGrid, *, each: Each | None = None) -> Send:
                 raise
             raise ConfigError(str(error)) from error
         call.between = turn.between
-        if not request.stream:
-            return await call.send(partial(reply_of, endpoint))
-        async with EventStream(endpoint, call) as stream:
-            if each is not None:
-                async for event in stream:
-                    told = each(request, event)
-                    if inspect.isawaitable(told):
-                        await told
-            return await stream.final()
+        if key is not None:
+            call._key = key(request)  # noqa: SLF001 -- as an option it would be checked as what a caller wrote is
+        if request.stream:
+            return _collected(EventStream(endpoint, call), request, each)
+        return call.send(partial(reply_of, endpoint))
 
     return send
+
+
+async def _collected(opening: EventStream[Any, Any], request: Request, each: Each | None) -> Any:
+    async with opening as stream:
+        if each is not None:
+            async for event in stream:
+                told = each(request, event)
+                if inspect.isawaitable(told):
+                    await told
+        return await stream.final()

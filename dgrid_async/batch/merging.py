@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -25,6 +25,8 @@ __all__ = ["merge", "sort"]
 # A place is a file's number and an offset in it: 2 ** 20 files of 2 ** 44 bytes (16 TB).
 _OFFSET_BITS = 44
 _OFFSETS = (1 << _OFFSET_BITS) - 1
+# Lines between two ticks.
+_TICK = 4096
 
 
 def merge(
@@ -33,6 +35,7 @@ def merge(
     *,
     failures: str | os.PathLike[str] | None = None,
     partial: bool = False,
+    tick: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Make one output of those of several shards, in the order of the input, and return how far the job is.
 
@@ -43,6 +46,7 @@ def merge(
         output: What is made; it must not be there.
         failures: Where the failures go, as for a run.
         partial: Take what there is, though lines or whole shards are missing.
+        tick: Called every few thousand lines with the number of those read or written; what it raises ends the merge.
 
     Raises:
         ConfigError: They are not the shards of one input, some are missing or not at their end, or a file cannot be read or
@@ -77,29 +81,37 @@ def merge(
         settings=attrs.evolve(first.settings, shard=0, shards=1),
         failures=files.relative_failures,
     )
-    answers = _Places([part.output for part, _ in parts], whole)
-    failed = _Places([part.failures for part, _ in parts], whole)
+    answers = _Places([part.output for part, _ in parts], whole, tick)
+    failed = _Places([part.failures for part, _ in parts], whole, tick)
     left = whole.lines - answers.count - failed.count
     if left and not partial:
         raise ConfigError(f"{left} lines are not done: run their shards to the end, or say that a part will do (--partial)")
-    # The output last: as long as it is not there, this can be done again.
-    if failed.count:
-        failed.write(files.failures)
-    whole.write(files)
-    answers.write(files.output)
-    return status_of(files.output)
+    with ExitStack() as drafts:
+        # What takes long comes before anything appears, and the output last: as long as it is not there, nothing is.
+        put_output = drafts.enter_context(answers.draft(files.output))
+        if failed.count:
+            drafts.enter_context(failed.draft(files.failures))()
+        whole.write(files)
+        put_output()
+    return status_of(files.output, tick=tick)
 
 
-def sort(files: Files, fingerprint: Fingerprint) -> None:
+def sort(files: Files, fingerprint: Fingerprint, *, tick: Callable[[int], None] = lambda _: None) -> None:
     """Put a job's output and failures into the order of the input; for whoever has them open for writing.
+
+    Args:
+        files: The job's.
+        fingerprint: The job.
+        tick: As `merge`.
 
     Raises:
         ConfigError: A file cannot be read or written.
     """
     for path in (files.failures, files.output):
-        places = _Places([path], fingerprint)
+        places = _Places([path], fingerprint, tick)
         if not places.in_order:
-            places.write(path)
+            with places.draft(path) as put:
+                put()
 
 
 class _Places:
@@ -110,15 +122,16 @@ class _Places:
         in_order: Whether they stand in the order of the input already.
     """
 
-    def __init__(self, paths: Sequence[Path], fingerprint: Fingerprint) -> None:
+    def __init__(self, paths: Sequence[Path], fingerprint: Fingerprint, tick: Callable[[int], None]) -> None:
         self._paths = paths
+        self._tick = tick
         # One more than the place; 0 is none.
         self._places = array("Q", bytes(8 * (fingerprint.survey.lines + 1)))
         self.count = 0
         self.in_order = True
         last = 0
         for which, path in enumerate(paths):
-            for written in scan(path, fingerprint.jobs):
+            for written in scan(path, fingerprint.jobs, tick):
                 if not 0 < written.number < len(self._places) or self._places[written.number]:
                     raise ConfigError(f"{path} answers line {written.number} once more, or there is no such line")
                 self._places[written.number] = (which << _OFFSET_BITS | written.offset) + 1
@@ -126,20 +139,26 @@ class _Places:
                 self.in_order = self.in_order and written.number > last
                 last = written.number
 
-    def write(self, path: Path) -> None:
-        """Make a file of the lines, in order."""
+    @contextmanager
+    def draft(self, path: Path) -> Iterator[Callable[[], object]]:
+        """Make a file of the lines, in order, and give what puts it in its place; without that it is gone behind the block."""
         draft = path.with_name(path.name + ".new")
         try:
-            with ExitStack() as stack, draft.open("wb") as target:
-                sources = {
-                    which: stack.enter_context(each.open("rb")) for which, each in enumerate(self._paths) if each.exists()
-                }
-                for place in filter(None, self._places):
-                    source = sources[(place - 1) >> _OFFSET_BITS]
-                    source.seek((place - 1) & _OFFSETS)
-                    target.write(source.readline())
-                target.flush()
-                os.fsync(target.fileno())
-            draft.replace(path)
+            self._write(draft)
+            yield lambda: draft.replace(path)
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _write(self, path: Path) -> None:
+        with ExitStack() as stack, path.open("wb") as target:
+            sources = {which: stack.enter_context(each.open("rb")) for which, each in enumerate(self._paths) if each.exists()}
+            for count, place in enumerate(filter(None, self._places), 1):
+                source = sources[(place - 1) >> _OFFSET_BITS]
+                source.seek((place - 1) & _OFFSETS)
+                target.write(source.readline())
+                if not count % _TICK:
+                    self._tick(count)
+            target.flush()
+            os.fsync(target.fileno())

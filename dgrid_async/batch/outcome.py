@@ -19,7 +19,8 @@ _TOTALS = ("total_tokens", "total_token_count")
 _PARTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
 
-@attrs.frozen
+# Not frozen, as other values are: making one would cost three times as much, once a request.
+@attrs.define
 class Outcome:
     """What became of one request.
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import attrs
+import orjson
 
 from dgrid_async import codec
 from dgrid_async.errors import APIStatusError, ConfigError, DGridError
@@ -29,6 +30,7 @@ from dgrid_async.errors import APIStatusError, ConfigError, DGridError
 __all__ = ["BAD_LINE", "LockedError", "Writer", "Written", "answered", "failed", "key_of", "scan"]
 
 _BUFFER = 1024 * 1024
+_TICK = 4096
 _OK = 200
 BAD_LINE = "BadLine"
 """The code of a line that was never sent."""
@@ -52,7 +54,11 @@ def key_of(job: str, turn: int, number: int) -> str:
 def answered(key: str, custom_id: str | None, request_id: str | None, body: Any) -> bytes:
     """Return the line of an answer."""
     response = {"status_code": _OK, "request_id": request_id, "body": body}
-    return codec.encode({"id": key, "custom_id": custom_id, "response": response, "error": None}) + b"\n"
+    line = {"id": key, "custom_id": custom_id, "response": response, "error": None}
+    try:
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return codec.encode(line) + b"\n"
 
 
 def failed(key: str, custom_id: str | None, number: int, failure: DGridError | str) -> bytes:
@@ -87,12 +93,13 @@ class Written:
     text: bytes
 
 
-def scan(path: Path, jobs: Collection[str]) -> Iterator[Written]:
+def scan(path: Path, jobs: Collection[str], tick: Callable[[int], None] = lambda _: None) -> Iterator[Written]:
     """Yield the whole lines of an output, or of its failures; a file that is not there has none, a line cut short is left out.
 
     Args:
         path: The file.
         jobs: Names of the jobs whose lines it may hold.
+        tick: Called every few thousand lines with the number of those read; what it raises ends the scan.
 
     Raises:
         ConfigError: It holds something else, or cannot be read.
@@ -112,6 +119,8 @@ def scan(path: Path, jobs: Collection[str]) -> Iterator[Written]:
                     )
                 yield Written(int(match[1]), offset, text)
                 offset += len(text)
+                if not place % _TICK:
+                    tick(place)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -160,14 +169,19 @@ class Writer:
         """How many bytes the file has."""
         return os.fstat(self._file).st_size
 
-    def repair(self, jobs: Collection[str], see: Callable[[int], object]) -> None:
+    def repair(self, jobs: Collection[str], see: Callable[[int], object], tick: Callable[[int], None] = lambda _: None) -> None:
         """Take away what was cut short, and tell the number of each whole line.
+
+        Args:
+            jobs: As `scan`.
+            see: Told the numbers.
+            tick: As `scan`.
 
         Raises:
             ConfigError: As `scan`.
         """
         end = 0
-        for written in scan(self.path, jobs):
+        for written in scan(self.path, jobs, tick):
             see(written.number)
             end = written.offset + len(written.text)
         if end < self.size:

@@ -10,6 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping
+from math import ceil, log
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ __all__ = ["Latencies", "Prices", "Report", "Tokens"]
 
 _MILLION = 1_000_000
 # Two neighbouring buckets are this far apart, so a percentile is right to a hundredth.
-_GROWTH = math.log(1.02)
+_GROWTH = log(1.02)
 _LEAST = 1e-6
+_FIRST = ceil(log(_LEAST) / _GROWTH)
 _CHAT = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
 _RESPONSES = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
 
@@ -48,34 +50,38 @@ class Tokens:
     @classmethod
     def of(cls, body: Any) -> Tokens:
         """Return the tokens that a reply's wire form counts; zeros where it counts none."""
+        tokens = cls()
+        tokens.count(body)
+        return tokens
+
+    def count(self, body: Any) -> None:
+        """Add the tokens that a reply's wire form counts."""
         if not isinstance(body, dict):
-            return cls()
+            return
         if isinstance(usage := body.get("usage"), dict):
             get = usage.get
             if body.get("type") == "message":
                 given, taken = _count(get("cache_read_input_tokens")), _count(get("cache_creation_input_tokens"))
-                return cls(_count(get("input_tokens")) + given + taken, given, taken, _count(get("output_tokens")))
+                self.input += _count(get("input_tokens")) + given + taken
+                self.cached_input += given
+                self.cache_write += taken
+                self.output += _count(get("output_tokens"))
+                return
             # Some gateways count for Responses in the words of Chat.
             read, details, written, reasoned = _RESPONSES if "input_tokens" in usage else _CHAT
-            cached, thought = get(details), get(reasoned)
-            return cls(
-                _count(get(read)),
-                _count(cached.get("cached_tokens")) if isinstance(cached, dict) else 0,
-                0,
-                _count(get(written)),
-                _count(thought.get("reasoning_tokens")) if isinstance(thought, dict) else 0,
-            )
-        if isinstance(usage := body.get("usageMetadata"), dict):
+            self.input += _count(get(read))
+            self.output += _count(get(written))
+            if isinstance(cached := get(details), dict):
+                self.cached_input += _count(cached.get("cached_tokens"))
+            if isinstance(thought := get(reasoned), dict):
+                self.reasoning += _count(thought.get("reasoning_tokens"))
+        elif isinstance(usage := body.get("usageMetadata"), dict):
             get = usage.get
             thoughts = _count(get("thoughtsTokenCount"))
-            return cls(
-                _count(get("promptTokenCount")) + _count(get("toolUsePromptTokenCount")),
-                _count(get("cachedContentTokenCount")),
-                0,
-                _count(get("candidatesTokenCount")) + thoughts,
-                thoughts,
-            )
-        return cls()
+            self.input += _count(get("promptTokenCount")) + _count(get("toolUsePromptTokenCount"))
+            self.cached_input += _count(get("cachedContentTokenCount"))
+            self.output += _count(get("candidatesTokenCount")) + thoughts
+            self.reasoning += thoughts
 
     @property
     def total(self) -> int:
@@ -110,10 +116,11 @@ class Latencies:
 
     def add(self, seconds: float) -> None:
         """Take one in."""
-        bucket = math.ceil(math.log(seconds if seconds > _LEAST else _LEAST) / _GROWTH)  # noqa: FURB136 -- once a call
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        bucket = ceil(log(seconds) / _GROWTH) if seconds > _LEAST else _FIRST
+        self._buckets[bucket] += 1
         self._count += 1
-        self._most = max(self._most, seconds)
+        if seconds > self._most:  # noqa: PLR1730 -- once a call
+            self._most = seconds
 
     def update(self, other: Latencies) -> None:
         """Take in what another holds."""

@@ -23,12 +23,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 
 import attrs
 
+from dgrid_async.batch.errand import run_errand
 from dgrid_async.batch.job import Job, PathLike
 from dgrid_async.batch.ledger import Files, Fingerprint, Ledger, Settings
 from dgrid_async.batch.limiter import BatchLimits
@@ -217,7 +219,7 @@ async def run_sharded(
         WorkerLostError: The executor is broken and cannot be made again, or a shard lost its worker again and again.
         DGridError, OSError: As for `Batch.run`.
 
-    Cancel: workers end what is in flight, and stop.
+    Cancel: workers end what is in flight, and stop; a survey or a merge is given up.
     """
     began = monotonic()
     own = Files.of(output, failures)
@@ -229,12 +231,13 @@ async def run_sharded(
     )
     table = Prices(prices) if isinstance(prices, Mapping) else prices
     path = await asyncio.to_thread(Path(input).absolute)
-    if (old := await asyncio.to_thread(_merged, path, own)) is not None:
+    if (old := await run_errand(partial(_merged, path, own))) is not None:
         return old
     pool = _Pool(executor)
     try:
         count = _workers(pool, workers)
-        parts = await asyncio.to_thread(_prepare, path, own, settings, count * _PER_WORKER if shards is None else shards, job)
+        number = count * _PER_WORKER if shards is None else shards
+        parts = await run_errand(partial(_prepare, path, own, settings, number, job))
         share, most = split(limits or BatchLimits(), count)
         lease = _Lease(_directory(own) / f"lease-{secrets.token_hex(4)}")
         units = [
@@ -253,7 +256,7 @@ async def run_sharded(
             report = await _Run(pool, units, most, lease, each).run()
     finally:
         pool.close()
-    whole = await asyncio.to_thread(merge, [files.output for files, _ in parts], own.output, failures=own.failures)
+    whole = await run_errand(partial(merge, [files.output for files, _ in parts], own.output, failures=own.failures))
     await asyncio.to_thread(shutil.rmtree, _directory(own), ignore_errors=True)
     called = report.calls + report.errors[BAD_LINE]
     return attrs.evolve(
@@ -275,16 +278,17 @@ def _directory(files: Files) -> Path:
     return files.output.with_name(files.output.name + ".shards")
 
 
-def _merged(path: Path, files: Files) -> Report | None:
+def _merged(path: Path, files: Files, *, tick: Callable[[int], None]) -> Report | None:
     """Return how far the whole job is if it has been merged already."""
     fingerprint = Fingerprint.read(files)
     if fingerprint is None:
         if files.output.exists() and files.output.stat().st_size:
             raise ConfigError(f"{files.output} is there already, and no output of a batch: give another name, or delete it")
         return None
-    if not fingerprint.is_of(path) and survey(path, endpoint=fingerprint.settings.endpoint).digest != fingerprint.survey.digest:
+    own = fingerprint.settings.endpoint
+    if not fingerprint.is_of(path) and survey(path, endpoint=own, tick=tick).digest != fingerprint.survey.digest:
         raise ConfigError(f"{files.output} answers another input than {path}: give another output, or delete it")
-    report = status_of(files.output)
+    report = status_of(files.output, tick=tick)
     if report.left:
         raise ConfigError(f"{files.output} is begun by another kind of run: go on with that")
     return report
@@ -297,7 +301,9 @@ def _workers(pool: _Pool, given: int | None) -> int:
     return found
 
 
-def _prepare(path: Path, own: Files, settings: Settings, shards: int, job: str | None) -> list[tuple[Files, Settings]]:
+def _prepare(
+    path: Path, own: Files, settings: Settings, shards: int, job: str | None, *, tick: Callable[[int], None]
+) -> list[tuple[Files, Settings]]:
     """Put the fingerprint of each shard where its output will be, and return their files and settings."""
     directory = _directory(own)
     try:
@@ -308,7 +314,10 @@ def _prepare(path: Path, own: Files, settings: Settings, shards: int, job: str |
     old = Fingerprint.read(Files.of(begun[0].with_suffix(""))) if begun else None
     if old is not None:
         shards = old.settings.shards
-    found = old.survey if old is not None and old.is_of(path) else survey(path, endpoint=settings.endpoint, shards=shards)
+    if old is not None and old.is_of(path):
+        found = old.survey
+    else:
+        found = survey(path, endpoint=settings.endpoint, shards=shards, tick=tick)
     name = job or (old.jobs[0] if old is not None else secrets.token_hex(6))
     parts = []
     for shard in range(shards):

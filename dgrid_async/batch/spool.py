@@ -36,12 +36,15 @@ def spool(source: BinaryIO, path: Path) -> None:
                     raise _changed(path)
             return
         draft = path.with_name(path.name + ".new")
-        with draft.open("wb") as file:
-            while block := source.read(_BUFFER):
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        try:
+            with draft.open("wb") as file:
+                while block := source.read(_BUFFER):
+                    file.write(block)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot copy the input to {path}: {error.strerror or error}") from error
 

@@ -6,6 +6,7 @@ It writes nothing, and takes no lock: a job may be looked at while it runs.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,26 +36,27 @@ def files_of(path: Path) -> tuple[Files, Fingerprint]:
     return Files.of(path, path.parent / fingerprint.failures), fingerprint
 
 
-def status_of(path: Path, prices: Prices | None = None) -> Report:
+def status_of(path: Path, prices: Prices | None = None, *, tick: Callable[[int], None] = lambda _: None) -> Report:
     """Return how far a job is, with the tokens and the cost of all its answers.
 
     Args:
         path: Its output.
         prices: By the models that the replies name.
+        tick: Called every few thousand lines with the number of those read of one file; what it raises ends this.
 
     Raises:
         ConfigError: No job has this output, or a file cannot be read.
     """
     files, fingerprint = files_of(path)
     report = Report(output=str(files.output), failures=str(files.failures), lines=fingerprint.lines)
-    for written in output.scan(files.output, fingerprint.jobs):
+    for written in output.scan(files.output, fingerprint.jobs, tick):
         report.answered += 1
         body = _part(written.text, "response", "body")
         tokens = Tokens.of(body)
         report.tokens.add(tokens)
         if prices is not None and isinstance(body, dict):
             report.price(prices.cost(tokens, body.get("model"), body.get("modelVersion")))
-    for written in output.scan(files.failures, fingerprint.jobs):
+    for written in output.scan(files.failures, fingerprint.jobs, tick):
         report.failed += 1
         report.errors[str(_part(written.text, "error", "code"))] += 1
     report.earlier = report.answered + report.failed
@@ -123,18 +125,16 @@ def rehearse(
                     done.add(written.number)
     found.done = len(done)
     for line in lines.read(path, endpoint=endpoint, shard=number - 1, shards=shards, done=done, repeats=survey.repeats):
-        problem = line.problem
-        if line.request is not None:
-            try:
-                address = line.request.url
-                if line.request.endpoint != "generate_content":  # which names the model in its address
-                    address = f"{address}, {line.request.params['model']}"
-                found.calls[address] += 1
-                found.tokens += tokens_asked(line.request)
-            except ConfigError as error:
-                problem = error.message
-        if problem is not None:
+        try:
+            if isinstance(line, lines.BadLine):
+                raise ConfigError(line.problem)
+            address = line.url
+            if line.endpoint != "generate_content":  # which names the model in its address
+                address = f"{address}, {line.params['model']}"
+            found.calls[address] += 1
+            found.tokens += tokens_asked(line)
+        except ConfigError as error:
             found.bad += 1
             if len(found.problems) < _MOST_SHOWN:
-                found.problems.append((line.number, problem))
+                found.problems.append((line.number, error.message))
     return found

@@ -39,6 +39,7 @@ __all__ = ["run"]
 # A batch has time: longer waits than a person would bear, so that a gateway's bad minute costs no line.
 _MOST_DELAY = 30.0
 _ADVICE = "What is answered is written; the same command again goes on from here."
+_INTERRUPTED = "Interrupted."
 _QUESTIONS = (
     "What is a queue good for? Answer in one sentence.",
     "Name three rivers of Europe.",
@@ -61,7 +62,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal, interrupts: Interrupt
         "merge": _merge,
         "sample": _sample,
     }
-    return actions[arguments.action](arguments, terminal, interrupts)
+    try:
+        return actions[arguments.action](arguments, terminal, interrupts)
+    except KeyboardInterrupt:
+        terminal.note(_INTERRUPTED)
+        raise
 
 
 # ------------------------------------------------------------------------------------------------------------ the runs

@@ -14,14 +14,13 @@ import pytest
 
 from dgrid_async import AsyncDGrid, AuthenticationError, ConfigError, InsufficientQuotaError, Limits, Retries
 from dgrid_async.batch import job as job_module
-from dgrid_async.batch import ledger as ledger_module
 from dgrid_async.batch import lines, output
 from dgrid_async.batch.job import Batch, Job
 from dgrid_async.batch.ledger import Bits, Files, Ledger, Settings
 from dgrid_async.batch.limiter import BatchLimits, Turn
-from dgrid_async.batch.output import LockedError
+from dgrid_async.batch.lines import Line
 from dgrid_async.batch.progress import Progress
-from dgrid_async.emulator import Emulator, Received, Script
+from dgrid_async.emulator import Emulator, Received, Script, ToolCall, Usage
 from dgrid_async.request import Request
 from tests.batch.batches import ids, line, names, put, repeats
 
@@ -212,9 +211,10 @@ async def test_shards_have_every_line_once(emulator: Emulator, tmp_path: Path) -
     assert sorted(found) == sorted(names(11))
 
 
-async def test_progress_is_told_to_the_end(emulator: Emulator, tmp_path: Path) -> None:
+async def test_progress_is_told_to_the_end(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "in", 20)
-    emulator.script = Script(delay=0.1)
+    emulator.script = Script(delay=0.02)
+    monkeypatch.setattr(job_module, "_SHOW_SECONDS", 0.05)
     seen: list[Progress] = []
     async with client_of(emulator) as client:
         await client.batch.run(tmp_path / "in", tmp_path / "out", concurrency=2, progress=seen.append)
@@ -223,13 +223,53 @@ async def test_progress_is_told_to_the_end(emulator: Emulator, tmp_path: Path) -
     assert any(each.in_flight == 2 and each.concurrency == 2 for each in seen)
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        Script(),
+        Script(reasoning="Let me think.", text="Done.", tool_calls=(ToolCall("look", {"at": "it"}),)),
+        Script(usage=Usage(input=5, output=7), model="another"),
+    ],
+)
+async def test_what_is_written_is_the_wire_form_of_the_reply(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    put(tmp_path / "in", 8)
+    emulator.script = script
+    replies = {}
+    answer = Job._answer
+
+    def seen(self: Job, line: Line, reply: Any) -> None:
+        replies[line.custom_id] = reply
+        answer(self, line, reply)
+
+    monkeypatch.setattr(Job, "_answer", seen)
+    async with client_of(emulator) as client:
+        await client.batch.run(tmp_path / "in", tmp_path / "out")
+    written = map(json.loads, (tmp_path / "out").read_text(encoding="utf-8").splitlines())
+    assert {row["custom_id"]: row["response"]["body"] for row in written} == {
+        name: reply.to_dict() for name, reply in replies.items()
+    }
+    assert sorted(replies) == names(8)
+
+
+async def test_a_field_that_nobody_knows_is_kept_as_it_came(emulator: Emulator, tmp_path: Path) -> None:
+    body = {"id": "c", "object": "chat.completion", "created": "7", "model": "m", "choices": [], "of_later": {"n": [None, 1.5]}}
+    (tmp_path / "in").write_text(json.dumps(line(4)), encoding="utf-8")
+    emulator.script = Script(body=body)
+    async with client_of(emulator) as client:
+        await client.batch.run(tmp_path / "in", tmp_path / "out")
+    assert json.loads((tmp_path / "out").read_bytes())["response"]["body"] == body
+
+
 async def test_a_streamed_body_is_collected(emulator: Emulator, tmp_path: Path) -> None:
     row = line(4)
     row["body"]["stream"] = True
     (tmp_path / "in").write_text(json.dumps(row), encoding="utf-8")
     async with client_of(emulator) as client:
-        assert (await client.batch.run(tmp_path / "in", tmp_path / "out")).answered == 1
+        assert (await client.batch.run(tmp_path / "in", tmp_path / "out", job="mine")).answered == 1
     assert emulator.log[0].body["stream"] is True
+    assert emulator.log[0].headers["Idempotency-Key"] == "mine-1"
     assert "question 4" in (tmp_path / "out").read_text(encoding="utf-8")
 
 
@@ -239,10 +279,10 @@ async def test_an_output_that_cannot_be_written_ends_the_run(
     put(tmp_path / "in", 10)
     write = Ledger.answer
 
-    def full(self: Ledger, number: int, text: bytes) -> None:
+    def full(self: Ledger, text: bytes) -> None:
         if self.answered == 3:
             raise OSError(28, "No space left on device")
-        write(self, number, text)
+        write(self, text)
 
     monkeypatch.setattr(Ledger, "answer", full)
     async with client_of(emulator) as client:
@@ -257,31 +297,26 @@ async def test_a_run_cancelled_while_it_opens_gives_the_lock_back(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path / "in", 3)
-    opened = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    opened, cancelled = threading.Event(), threading.Event()
     open_ = Ledger.open
 
     def slow(*args: Any, **kwargs: Any) -> Ledger:
-        try:
-            return open_(*args, **kwargs)
-        finally:
-            loop.call_soon_threadsafe(opened.set)
+        ledger = open_(*args, **kwargs)
+        opened.set()
+        cancelled.wait(10)
+        return ledger
 
     async with client_of(emulator) as client:
         monkeypatch.setattr(Ledger, "open", slow)
         running = asyncio.ensure_future(client.batch.run(tmp_path / "in", tmp_path / "out"))
-        await asyncio.sleep(0)
+        assert await asyncio.to_thread(opened.wait, 10)
         running.cancel()
+        await asyncio.sleep(0.01)
+        cancelled.set()
         with pytest.raises(asyncio.CancelledError):
             await running
-        await asyncio.wait_for(opened.wait(), 10)
         monkeypatch.undo()
-        while True:
-            try:
-                report = await client.batch.run(tmp_path / "in", tmp_path / "out")
-                break
-            except LockedError:  # the thread that opened it has told so, and its task not yet heard
-                await asyncio.sleep(0.01)
+        report = await client.batch.run(tmp_path / "in", tmp_path / "out")
     assert report.answered == 3
 
 
@@ -311,7 +346,7 @@ async def test_a_run_that_is_ended_while_it_opens_does_not_read_on(
 
         # A block has some lines here, and a look at the output is at each tenth.
         monkeypatch.setattr(lines, "_BUFFER", 1000)
-        monkeypatch.setattr(ledger_module, "_TICK", 10)
+        monkeypatch.setattr(output, "_TICK", 10)
         if where == "output":
             monkeypatch.setattr(Bits, "add", slowed(Bits.add))
         elif where == "survey":
@@ -324,13 +359,14 @@ async def test_a_run_that_is_ended_while_it_opens_does_not_read_on(
         assert await asyncio.to_thread(reading.wait, 10)
         if how == "cancel":
             running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
-            ended.set()
         else:
             stop.set()
-            await asyncio.sleep(0.01)
-            ended.set()
+        await asyncio.sleep(0.01)
+        ended.set()
+        if how == "cancel":
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        else:
             report = await running
             assert (report.stopped, report.lines) == ("interrupted", 0)
         await asyncio.get_running_loop().shutdown_default_executor()

@@ -54,8 +54,8 @@ def test_a_job_goes_on_behind_what_is_written(tmp_path: Path) -> None:
     with open_(tmp_path) as ledger:
         assert [number for some in ledger.left() for number, _ in some] == [1, 2, 3, 4, 5]
         keys = [ledger.key(n) for n in range(1, 6)]
-        ledger.answer(2, answered(keys[1], "r2", None, {}))
-        ledger.fail(4, answered(keys[3], "r4", None, {}))
+        ledger.answer(answered(keys[1], "r2", None, {}))
+        ledger.fail(answered(keys[3], "r4", None, {}))
     with open_(tmp_path) as ledger:
         assert (ledger.answered, ledger.failed, ledger.fingerprint.lines) == (1, 1, 5)
         assert [number for some in ledger.left() for number, _ in some] == [1, 3, 5]
@@ -146,7 +146,7 @@ def test_a_broken_fingerprint_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("number", [2, 99])
 def test_a_line_twice_or_beyond_the_input_is_refused(tmp_path: Path, number: int) -> None:
     with open_(tmp_path) as ledger:
-        ledger.answer(2, answered(ledger.key(2), "r2", None, {}))
+        ledger.answer(answered(ledger.key(2), "r2", None, {}))
         ledger._failures.write(answered(ledger.key(number), "r", None, {}))
     with pytest.raises(ConfigError, match=f"line {number}"):
         open_(tmp_path)
@@ -154,8 +154,8 @@ def test_a_line_twice_or_beyond_the_input_is_refused(tmp_path: Path, number: int
 
 def test_failed_lines_are_called_again_with_other_keys_and_kept(tmp_path: Path) -> None:
     with open_(tmp_path) as ledger:
-        ledger.answer(1, answered(ledger.key(1), "r1", None, {}))
-        ledger.fail(2, answered(ledger.key(2), "r2", None, {}))
+        ledger.answer(answered(ledger.key(1), "r1", None, {}))
+        ledger.fail(answered(ledger.key(2), "r2", None, {}))
         before = ledger.key(2)
     with open_(tmp_path, retry=True) as ledger:
         assert [number for some in ledger.left() for number, _ in some] == [2, 3, 4, 5]
@@ -169,7 +169,7 @@ def test_failed_lines_are_called_again_with_other_keys_and_kept(tmp_path: Path) 
 
 def test_the_turn_is_counted_before_the_failures_are_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_(tmp_path) as ledger:
-        ledger.fail(2, answered(ledger.key(2), "r2", None, {}))
+        ledger.fail(answered(ledger.key(2), "r2", None, {}))
     replace = Path.replace
 
     def killed(self: Path, target: Path) -> Path:
@@ -214,18 +214,11 @@ def test_a_shard_that_is_none_is_refused(shard: int, shards: int) -> None:
 
 def test_an_answer_is_written_by_flush_or_at_the_end(tmp_path: Path) -> None:
     with open_(tmp_path) as ledger:
-        ledger.answer(1, answered(ledger.key(1), "r1", None, {}))
+        ledger.answer(answered(ledger.key(1), "r1", None, {}))
         assert (len(ledger.gathered), ledger.answered, ledger.files.output.stat().st_size) == (1, 1, 0)
         ledger.flush()
         assert not ledger.gathered
         assert ledger.files.output.stat().st_size
-        ledger.answer(2, answered(ledger.key(2), "r2", None, {}))
+        ledger.answer(answered(ledger.key(2), "r2", None, {}))
     with open_(tmp_path) as ledger:
         assert ledger.answered == 2
-
-
-def test_a_line_is_looked_into_with_what_the_survey_knows(tmp_path: Path) -> None:
-    with open_(tmp_path) as ledger:
-        (number, text), *_ = next(ledger.left())
-        assert ledger.line(number, text).custom_id == "r1"
-        assert "longer" in str(ledger.line(9, None).problem)

@@ -62,12 +62,12 @@ async def entered(limiter: Limiter, turn: Turn, *, again: bool = False) -> None:
 async def test_first_come_first_served_and_a_retry_before_all() -> None:
     limiter = Limiter(BatchLimits(concurrency=1))
     order: list[str] = []
-    held = limiter.turn(ASK)
+    held = limiter.turn().begin(ASK)
     assert limiter.enter_now(held)
     assert not limiter.free
 
     async def one(name: str, *, again: bool = False) -> None:
-        turn = limiter.turn(ASK)
+        turn = limiter.turn().begin(ASK)
         await entered(limiter, turn, again=again)
         order.append(name)
         limiter.leave(turn, None)
@@ -87,7 +87,7 @@ async def test_first_come_first_served_and_a_retry_before_all() -> None:
 
 async def test_a_call_between_attempts_holds_no_place() -> None:
     limiter = Limiter(BatchLimits(concurrency=1))
-    turn, other = limiter.turn(ASK), limiter.turn(ASK)
+    turn, other = limiter.turn().begin(ASK), limiter.turn().begin(ASK)
     assert limiter.enter_now(turn)
     waiting = asyncio.create_task(turn.between(InternalServerError("x", status=500), 0.05))
     await asyncio.sleep(0)
@@ -117,7 +117,7 @@ async def test_a_first_refusal_without_a_time_waits_less(failure: Any, waited: f
         slept.append(seconds)
 
     limiter = Limiter(BatchLimits())
-    turn = limiter.turn(ASK)
+    turn = limiter.turn().begin(ASK)
     assert limiter.enter_now(turn)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     await turn.between(failure, 5.0)
@@ -129,7 +129,7 @@ async def test_a_first_refusal_without_a_time_waits_less(failure: Any, waited: f
 @pytest.mark.parametrize("moment", ["waiting", "let through", "between"])
 async def test_a_cancelled_wait_takes_nothing(moment: str) -> None:
     limiter = Limiter(BatchLimits(concurrency=1, tpm=1e9))
-    first, second, third = (limiter.turn(ASK) for _ in range(3))
+    first, second, third = (limiter.turn().begin(ASK) for _ in range(3))
     assert limiter.enter_now(first)
     if moment == "between":
         task = asyncio.create_task(first.between(NO, 5))
@@ -155,7 +155,7 @@ async def test_many_cancelled_waits_leave_the_others_theirs() -> None:
     passed: list[int] = []
 
     async def one(n: int) -> None:
-        turn = limiter.turn(ASK)
+        turn = limiter.turn().begin(ASK)
         await entered(limiter, turn)
         try:
             passed.append(n)
@@ -178,7 +178,7 @@ async def test_a_pause_holds_all_and_they_do_not_come_back_at_once() -> None:
     now = 100.0
     pause = 0.05
     limiter = Limiter(BatchLimits(concurrency=50), pause=lambda: pause, clock=lambda: now)
-    turns = [limiter.turn(ASK) for _ in range(20)]
+    turns = [limiter.turn().begin(ASK) for _ in range(20)]
     assert not limiter.enter_now(turns[0])
     pause, now = -1.0, 100.051
     came = 0
@@ -198,7 +198,7 @@ async def test_a_timer_lets_through_whom_nobody_makes_room_for() -> None:
     times = []
 
     async def one() -> None:
-        turn = limiter.turn(ASK)
+        turn = limiter.turn().begin(ASK)
         await entered(limiter, turn)
         times.append(asyncio.get_running_loop().time())
         limiter.leave(turn, None)
@@ -215,13 +215,13 @@ async def test_tokens_are_estimated_then_settled_and_the_estimate_learns() -> No
     request = Request("responses", {"model": "m", "input": "x", "max_output_tokens": 1000})
     sent = used = 0
     while now < 300:
-        turn = limiter.turn(request)
+        turn = limiter.turn().begin(request)
         while limiter.enter_now(turn):
             sent += 1
             used += 100
             limiter.leave(turn, None, CompletionUsage(total_tokens=100))  # a tenth of what it asked for
-            turn = limiter.turn(request)
-        now += 0.01
+            turn = limiter.turn().begin(request)
+        now += 0.05
     assert 0.9 * 300_000 < used < 1.02 * 300_000
 
 
@@ -229,17 +229,17 @@ async def test_a_refused_call_gives_its_tokens_back() -> None:
     now = 0.0
     limiter = Limiter(BatchLimits(concurrency=5, tpm=1000), clock=lambda: now)
     request = Request("responses", {"model": "m", "input": "x", "max_output_tokens": 900})
-    turn = limiter.turn(request)
+    turn = limiter.turn().begin(request)
     assert limiter.enter_now(turn)
     limiter.leave(turn, NO)
     now = 55.0  # its pace is over, its minute is not
-    assert limiter.enter_now(limiter.turn(request))
+    assert limiter.enter_now(limiter.turn().begin(request))
 
 
 async def test_a_clients_limiter_knows_its_connections_and_its_pauses() -> None:
     async with AsyncDGrid("k", limits=Limits(max_connections=3), retries=Retries(max_attempts=1)) as client:
         limiter = limiter_of(client, BatchLimits(concurrency=10))
         assert limiter.limit == 3
-        turn = limiter.turn(ASK)
+        turn = limiter.turn().begin(ASK)
         client._cool_down.ask(30)
         assert not limiter.enter_now(turn)

@@ -24,7 +24,7 @@ from dgrid_async import (
 )
 from dgrid_async.batch import mapping
 from dgrid_async.batch.limiter import BatchLimits, Limiter, Turn
-from dgrid_async.batch.mapping import Outcomes, fan_out
+from dgrid_async.batch.mapping import Outcomes, Some, fan_out
 from dgrid_async.batch.outcome import Outcome
 from dgrid_async.emulator import Cut, Emulator, ErrorEvent, Script
 from dgrid_async.request import Request
@@ -770,6 +770,26 @@ async def test_outcomes_are_handed_over_before_their_calls_give_up_their_places(
     indexes = [index for index, _ in seen]
     assert (indexes if ordered else sorted(indexes)) == list(range(20))
     assert all(1 <= in_flight <= 3 for _, in_flight in seen)
+
+
+async def test_requests_at_hand_together_are_begun_together() -> None:
+    """Tasks that waited for the input all have their share of what it gives at once."""
+    together = asyncio.Barrier(4)
+
+    async def send(_request: Request, _turn: Turn) -> str:
+        async with asyncio.timeout(10):
+            await together.wait()
+        return "x"
+
+    async def source() -> AsyncIterator[Some]:
+        for first in range(0, 40, 4):
+            yield Some(Request("responses", {"model": "m"}, str(n)) for n in range(first, first + 4))
+            await asyncio.sleep(0.005)
+
+    seen: list[int] = []
+    async with fan_out(source(), send, limiter=fixed(4)) as outcomes:
+        await outcomes.hand_to(lambda outcome: seen.append(outcome.index))
+    assert sorted(seen) == list(range(40))
 
 
 async def test_an_error_of_who_takes_the_outcomes_ends_the_map() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dgrid_async import ConfigError
+from dgrid_async.batch import merging, output
 from dgrid_async.batch.ledger import Files, Ledger, Settings
 from dgrid_async.batch.merging import merge, sort
 from dgrid_async.batch.output import answered, failed
@@ -24,9 +25,9 @@ def shard(tmp_path: Path, which: int, shards: int, *, order: Sequence[int] | Non
         numbers = [number for some in ledger.left() for number, _ in some]
         for number in numbers[::-1] if order is None else order:
             if number % 5:
-                ledger.answer(number, answered(ledger.key(number), f"r{number}", None, {"n": number}))
+                ledger.answer(answered(ledger.key(number), f"r{number}", None, {"n": number}))
             else:
-                ledger.fail(number, failed(ledger.key(number), f"r{number}", number, "bad"))
+                ledger.fail(failed(ledger.key(number), f"r{number}", number, "bad"))
     return files.output
 
 
@@ -98,6 +99,27 @@ def test_a_merge_that_was_killed_can_be_done_again(tmp_path: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         merge(parts, tmp_path / "out.jsonl")
     monkeypatch.undo()
+    assert merge(parts, tmp_path / "out.jsonl").left == 0
+
+
+@pytest.mark.parametrize("at", range(1, 11))
+def test_a_merge_that_is_ended_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Ended anywhere: while the parts are read, and while the answers and the failures are written."""
+    monkeypatch.setattr(merging, "_TICK", 3)
+    monkeypatch.setattr(output, "_TICK", 3)
+    parts = [shard(tmp_path, which, 2) for which in range(2)]
+    before = sorted(tmp_path.iterdir())
+    ticks = 0
+
+    def tick(_lines: int) -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge(parts, tmp_path / "out.jsonl", tick=tick)
+    assert sorted(tmp_path.iterdir()) == before
     assert merge(parts, tmp_path / "out.jsonl").left == 0
 
 

@@ -199,7 +199,7 @@ COSTLY = st.lists(st.tuples(GAP, st.floats(1, 3000), st.floats(0, 1.5)), min_siz
 
 
 @given(GAPS, st.floats(0.5, 200_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_requests_are_paced_whatever_comes(waits: list[float], rpm: float) -> None:
     pace = Pace(rpm)
     passed = []
@@ -230,7 +230,7 @@ def test_a_late_timer_costs_nothing() -> None:
 
 
 @given(COSTLY, st.floats(100, 100_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_tokens_stay_below_the_limit_in_any_minute(calls: list[tuple[float, float, float]], tpm: float) -> None:
     window, pace = Window(tpm), Pace(tpm)
     passed: list[tuple[float, float]] = []
@@ -247,7 +247,7 @@ def test_tokens_stay_below_the_limit_in_any_minute(calls: list[tuple[float, floa
 
 
 @given(COSTLY)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_settled_tokens_stay_below_the_limit(calls: list[tuple[float, float, float]]) -> None:
     window, limit = Window(20_000.0), 20_000.0
     counted: list[tuple[float, float]] = []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,12 +18,13 @@ from typing import Any
 import pytest
 
 from dgrid_async import AsyncDGrid, AuthenticationError, ConfigError
+from dgrid_async.batch import lines, output
 from dgrid_async.batch import shards as shards_module
 from dgrid_async.batch.ledger import Files, Ledger, Settings
 from dgrid_async.batch.limiter import BatchLimits
 from dgrid_async.batch.report import Report
 from dgrid_async.batch.shards import Shard, WorkerLostError, run_sharded, split
-from dgrid_async.emulator import Emulator, Script
+from dgrid_async.emulator import Emulator, Script, Usage
 from tests.batch.batches import ids, names, put, repeats
 
 KEY = "sk-sharded-0123456789"
@@ -30,6 +33,7 @@ KEY = "sk-sharded-0123456789"
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DGRID_API_KEY", KEY)
+    monkeypatch.setattr(shards_module, "_LOOK_SECONDS", 0.05)  # for what runs in threads
 
 
 def processes(workers: int = 2) -> ProcessPoolExecutor:
@@ -83,6 +87,74 @@ async def test_requests_a_minute_hold_in_sum_over_workers_and_shards(emulator: E
             assert sum(begin <= at < begin + seconds for at in times[n:]) <= 15 * seconds * 1.1 + 3
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+async def test_tokens_a_minute_hold_in_sum_over_workers_and_shards(emulator: Emulator, tmp_path: Path) -> None:
+    used = 262  # which is what a line of this length is estimated to take
+    body = {"model": "m", "messages": [{"role": "user", "content": "Tell me all of it."}]}
+    rows = ({"custom_id": str(n), "url": "/v1/chat/completions", "body": {**body, "user": str(n)}} for n in range(70))
+    (tmp_path / "in").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    emulator.script = Script(usage=Usage(input=62, output=used - 62))
+    with ThreadPoolExecutor(3) as executor:
+        report = await run_sharded(
+            tmp_path / "in",
+            tmp_path / "out",
+            executor=executor,
+            base_url=emulator.url,
+            limits=BatchLimits(tpm=15 * used * 60),
+            shards=9,
+        )
+    assert report.tokens.total == 70 * used
+    times = sorted(received.at for received in emulator.log)
+    assert len(times) == 70
+    # As above: what is 15 calls of so many tokens a second in sum.
+    for n, begin in enumerate(times):
+        for seconds in (1.0, 2.0, 3.0):
+            tokens = sum(used for at in times[n:] if at < begin + seconds)
+            assert tokens <= used * (15 * seconds * 1.1 + 3)
+
+
+# ------------------------------------------------------------------------------------------------------------- the end
+
+
+@pytest.mark.parametrize("where", ["survey", "merge"])
+async def test_a_run_that_is_cancelled_while_it_reads_does_not_read_on(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    put(tmp_path / "in", 60)
+    monkeypatch.setattr(lines, "_BUFFER", 200)
+    monkeypatch.setattr(output, "_TICK", 1)
+    reading, ended = threading.Event(), threading.Event()
+    seen = 0
+
+    def slowed(*arguments: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == 20:
+            reading.set()
+            ended.wait(10)
+        return take(*arguments)
+
+    module, name = (lines, "_first_ids") if where == "survey" else (output, "Written")
+    take = getattr(module, name)
+    monkeypatch.setattr(module, name, slowed)
+    with ThreadPoolExecutor(2) as executor:
+        options: dict[str, Any] = {"executor": executor, "base_url": emulator.url, "limits": BatchLimits(concurrency=20)}
+        running = asyncio.ensure_future(run_sharded(tmp_path / "in", tmp_path / "out", **options))
+        assert await asyncio.to_thread(reading.wait, 15)
+        running.cancel()
+        await asyncio.sleep(0.01)
+        ended.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert seen <= 22
+        assert not (tmp_path / "out").exists()
+        monkeypatch.undo()
+        monkeypatch.setenv("DGRID_API_KEY", KEY)
+        assert (await run_sharded(tmp_path / "in", tmp_path / "out", **options)).answered == 60
+    assert len(emulator.log) == 60
+
+
 # ---------------------------------------------------------------------------------------------------------------- units
 
 
@@ -124,7 +196,6 @@ async def test_a_unit_whose_lease_stands_still_stops(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards_module, "_LEASE_SECONDS", 0.2)
-    monkeypatch.setattr(shards_module, "_LOOK_SECONDS", 0.05)
     emulator.script = Script(delay=0.2)
     report = await asyncio.to_thread(unit(tmp_path, emulator.url, limits=BatchLimits(concurrency=1)))
     assert report.left > 0
@@ -134,7 +205,6 @@ async def test_a_unit_waits_for_the_lock_of_one_that_ends(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fcntl")
-    monkeypatch.setattr(shards_module, "_LOOK_SECONDS", 0.05)
     own = unit(tmp_path, emulator.url)
     with Ledger.open(own.input, own.files, own.settings):
         running = asyncio.ensure_future(asyncio.to_thread(own))

@@ -13,11 +13,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 import dgrid_async
+from dgrid_async.batch import lines, output
 from dgrid_async.cli import main
 from dgrid_async.emulator import Emulator, Script
 from tests.batch.batches import ids, line, names, put, repeats
@@ -214,7 +215,74 @@ async def test_a_refused_key_has_its_own_code(gateway: Emulator, run: Run) -> No
     assert not Path("out.failures").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "where", "at"),
+    [
+        (("status", "whole.jsonl"), "Written", 3),
+        (("merge", "part1.jsonl", "part2.jsonl", "-o", "out.jsonl"), "Written", 3),
+        (("run", "in.jsonl", "-o", "out.jsonl", "--dry-run"), "_first_ids", 1),
+        (("run", "in.jsonl", "-o", "whole.jsonl", "--dry-run"), "Written", 3),
+    ],
+)
+async def test_an_interrupt_of_what_only_reads_is_one_line_and_leaves_nothing(
+    gateway: Emulator, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], where: str, at: int
+) -> None:
+    put(Path("in.jsonl"), 6)
+    assert (await run("run", "in.jsonl", "-o", "whole.jsonl")).code == 0
+    for part in ("1", "2"):
+        assert (await run("run", "in.jsonl", "-o", f"part{part}.jsonl", "--shard", f"{part}/2")).code == 0
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    seen = 0
+
+    def interrupted(*given: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            raise KeyboardInterrupt
+        return take(*given)
+
+    module: Any = output if where == "Written" else lines
+    take = getattr(module, where)
+    monkeypatch.setattr(module, where, interrupted)
+    assert await run(*arguments) == (130, "", "Interrupted.\n")
+    assert seen == at
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
 # ------------------------------------------------------------------------------------------------------- as a process
+
+
+async def reading(process: asyncio.subprocess.Process, path: Path) -> None:
+    """Wait until a process has a file open."""
+    while True:
+        for each in Path(f"/proc/{process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # it was closed in the meantime
+                if each.samefile(path):
+                    return
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not tell which files a process has open")
+@pytest.mark.parametrize("dry", [False, pytest.param(True, marks=pytest.mark.slow)])
+async def test_a_signal_ends_the_survey_of_a_file_that_would_take_minutes(gateway: Emulator, dry: bool) -> None:
+    with Path("in.jsonl").open("wb") as file:
+        file.truncate(400 * 1024**3)  # of nothing: it takes no room
+    process = await start("run", "in.jsonl", "-o", "out.jsonl", *["--dry-run"] * dry)
+    async with asyncio.timeout(_WAIT):
+        await reading(process, Path("in.jsonl"))
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert process.returncode == 130
+    if dry:
+        assert (out, err) == (b"", b"Interrupted.\n")
+    else:
+        assert err.decode().splitlines() == [
+            "Ending what is in flight; Ctrl-C again stops at once.",
+            "What is answered is written; the same command again goes on from here.",
+        ]
+        assert b"stopped     interrupted" in out
+    assert not Path("out.jsonl.job").exists()
+    assert len(gateway.log) == 0
 
 
 async def killed(gateway: Emulator, draw: random.Random, lines: int, kills: int, concurrency: int) -> None:
