@@ -8,7 +8,8 @@ from typing import Any, Literal
 import attrs
 
 from dgrid_async.copies import copied
-from dgrid_async.wire import Unknown, WireObject, structure, wire_type
+from dgrid_async.structuring import structure
+from dgrid_async.wire import Unknown, WireObject, wire_type
 
 
 @wire_type

@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 from dgrid_async.endpoint import Accumulator, Endpoint, Progress, Target
-from dgrid_async.wire import Reply, WireObject, structure, wire_type
+from dgrid_async.structuring import structure
+from dgrid_async.wire import Reply, WireObject, wire_type
 
 
 @wire_type

@@ -40,7 +40,8 @@ from dgrid_async.apis.chat_completions.types import (
 from dgrid_async.copies import copied
 from dgrid_async.endpoint import Progress
 from dgrid_async.pieces import PIECES, fold, join
-from dgrid_async.wire import structure, to_bytes
+from dgrid_async.scalars import to_bytes
+from dgrid_async.structuring import structure
 
 __all__ = ["ChatCompletionAccumulator", "complete_tool_calls", "failure_in"]
 

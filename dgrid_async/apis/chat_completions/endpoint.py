@@ -14,7 +14,7 @@ from dgrid_async.apis.chat_completions.accumulator import ChatCompletionAccumula
 from dgrid_async.apis.chat_completions.events import Event, decode_event, replay, text_of
 from dgrid_async.apis.chat_completions.types import ChatCompletion
 from dgrid_async.endpoint import Endpoint, Target
-from dgrid_async.wire import structure
+from dgrid_async.structuring import structure
 
 __all__ = ["ENDPOINT"]
 

@@ -20,7 +20,8 @@ from dgrid_async.apis.chat_completions.types import (
     Role,
     ServiceTier,
 )
-from dgrid_async.wire import Unknown, WireObject, structure, structurer, wire_type
+from dgrid_async.structuring import structure, structurer
+from dgrid_async.wire import Unknown, WireObject, wire_type
 
 __all__ = [
     "ChatCompletionChunk",

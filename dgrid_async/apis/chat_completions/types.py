@@ -13,7 +13,8 @@ from typing import Any, Literal
 import attrs
 
 from dgrid_async import codec
-from dgrid_async.wire import Reply, Unknown, WireObject, to_bytes, wire_type
+from dgrid_async.scalars import to_bytes
+from dgrid_async.wire import Reply, Unknown, WireObject, wire_type
 
 __all__ = [
     "Annotation",

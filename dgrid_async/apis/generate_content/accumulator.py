@@ -36,7 +36,8 @@ from dgrid_async.apis.generate_content.types import (
 from dgrid_async.copies import copied
 from dgrid_async.endpoint import Progress
 from dgrid_async.pieces import PIECES, fold
-from dgrid_async.wire import WireObject, structure, wire_names
+from dgrid_async.structuring import structure
+from dgrid_async.wire import WireObject, wire_names
 
 __all__ = ["GenerateContentAccumulator"]
 

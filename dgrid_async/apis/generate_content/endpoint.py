@@ -39,7 +39,8 @@ from dgrid_async.apis.generate_content.types import (
 from dgrid_async.config import CALL_OPTIONS
 from dgrid_async.endpoint import Endpoint, Target
 from dgrid_async.errors import ConfigError
-from dgrid_async.wire import WireObject, structure, wire_names
+from dgrid_async.structuring import structure
+from dgrid_async.wire import WireObject, wire_names
 
 __all__ = ["ENDPOINT"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from dgrid_async.apis.generate_content.types import GenerateContentResponse
-from dgrid_async.wire import structurer
+from dgrid_async.structuring import structurer
 
 __all__ = ["Event", "decode_event", "text_of"]
 

@@ -42,7 +42,8 @@ from dgrid_async.copies import copied
 from dgrid_async.endpoint import Progress
 from dgrid_async.partial_json import PartialJSON
 from dgrid_async.pieces import PIECES, fold, join
-from dgrid_async.wire import structure, wire_names
+from dgrid_async.structuring import structure
+from dgrid_async.wire import wire_names
 
 __all__ = ["MessageAccumulator"]
 

@@ -16,7 +16,7 @@ from dgrid_async.apis.messages.accumulator import MessageAccumulator
 from dgrid_async.apis.messages.events import Event, decode_event, text_of
 from dgrid_async.apis.messages.types import Message
 from dgrid_async.endpoint import Endpoint, Target
-from dgrid_async.wire import structure
+from dgrid_async.structuring import structure
 
 __all__ = ["ENDPOINT"]
 

@@ -25,7 +25,8 @@ from dgrid_async.apis.responses.events import Event
 from dgrid_async.apis.responses.types import Response, ResponseUsage
 from dgrid_async.endpoint import Progress
 from dgrid_async.pieces import PIECES, fold, join
-from dgrid_async.wire import structure, to_bytes
+from dgrid_async.scalars import to_bytes
+from dgrid_async.structuring import structure
 
 __all__ = ["ResponseAccumulator", "failure_in"]
 

@@ -14,7 +14,7 @@ from dgrid_async.apis.responses.accumulator import ResponseAccumulator, failure_
 from dgrid_async.apis.responses.events import Event, decode_event, text_of
 from dgrid_async.apis.responses.types import Response
 from dgrid_async.endpoint import Endpoint, Target
-from dgrid_async.wire import structure
+from dgrid_async.structuring import structure
 
 __all__ = ["ENDPOINT"]
 

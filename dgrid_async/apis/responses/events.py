@@ -24,7 +24,8 @@ from dgrid_async.apis.responses.types import (
     UnknownContent,
     UnknownItem,
 )
-from dgrid_async.wire import Unknown, WireObject, structurer, wire_type
+from dgrid_async.structuring import structurer
+from dgrid_async.wire import Unknown, WireObject, wire_type
 
 __all__ = [
     "AudioDelta",

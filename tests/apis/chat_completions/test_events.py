@@ -12,7 +12,8 @@ import pytest
 from dgrid_async.apis import chat_completions
 from dgrid_async.apis.chat_completions import events
 from dgrid_async.apis.chat_completions.accumulator import ChatCompletionAccumulator
-from dgrid_async.wire import MismatchError, wire_names
+from dgrid_async.scalars import MismatchError
+from dgrid_async.wire import wire_names
 
 CATALOGUE = json.loads((Path(__file__).parent / "catalogue.json").read_text())
 

@@ -14,7 +14,9 @@ import pytest
 from dgrid_async import codec
 from dgrid_async.apis import chat_completions
 from dgrid_async.apis.chat_completions import types
-from dgrid_async.wire import MismatchError, structure, wire_names
+from dgrid_async.scalars import MismatchError
+from dgrid_async.structuring import structure
+from dgrid_async.wire import wire_names
 
 CATALOGUE = json.loads((Path(__file__).parent / "catalogue.json").read_text())
 

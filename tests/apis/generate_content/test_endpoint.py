@@ -12,7 +12,7 @@ from dgrid_async.apis.generate_content import params, types
 from dgrid_async.apis.generate_content.endpoint import ENDPOINT
 from dgrid_async.endpoint import Progress, Target
 from dgrid_async.errors import ConfigError
-from dgrid_async.wire import structure
+from dgrid_async.structuring import structure
 
 
 def sent(**given: Any) -> Any:

@@ -11,7 +11,9 @@ import pytest
 
 from dgrid_async.apis.generate_content import types
 from dgrid_async.errors import ConfigError
-from dgrid_async.wire import MismatchError, WireObject, structure, wire_names
+from dgrid_async.scalars import MismatchError
+from dgrid_async.structuring import structure
+from dgrid_async.wire import WireObject, wire_names
 
 CATALOGUE = json.loads((Path(__file__).parent / "catalogue.json").read_text())
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dgrid_async.apis import messages
-from dgrid_async.wire import MismatchError, WireObject, wire_names
+from dgrid_async.scalars import MismatchError
+from dgrid_async.wire import WireObject, wire_names
 
 CATALOGUE = json.loads((Path(__file__).parent / "catalogue.json").read_text())
 

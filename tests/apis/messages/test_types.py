@@ -10,7 +10,9 @@ from typing import Any, Literal
 import pytest
 
 from dgrid_async.apis import messages
-from dgrid_async.wire import MismatchError, Unknown, WireObject, structure, wire_names
+from dgrid_async.scalars import MismatchError
+from dgrid_async.structuring import structure
+from dgrid_async.wire import Unknown, WireObject, wire_names
 
 CATALOGUE = json.loads((Path(__file__).parent / "catalogue.json").read_text())
 

@@ -13,7 +13,7 @@ from dgrid_async.apis.responses import types
 from dgrid_async.apis.responses.endpoint import ENDPOINT
 from dgrid_async.apis.responses.events import UnknownEvent
 from dgrid_async.endpoint import Progress
-from dgrid_async.wire import structure
+from dgrid_async.structuring import structure
 
 TRANSCRIPTS = Path(__file__).parents[2] / "transcripts" / "responses"
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from dgrid_async.apis.responses import types
-from dgrid_async.wire import structure, wire_names
+from dgrid_async.structuring import structure
+from dgrid_async.wire import wire_names
 
 CATALOGUE = json.loads((Path(__file__).parent / "catalogue.json").read_text())
 
