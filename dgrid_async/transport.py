@@ -115,13 +115,21 @@ class Request:
 
 
 class Call:
-    """One logical call: the same request, sent until it is answered or given up."""
+    """One logical call: the same request, sent until it is answered or given up.
+
+    Attributes:
+        request: What is sent.
+        idempotency_key: The same for all attempts.
+        failures: The failures so far.
+        started, until: When it was first sent, by the monotonic clock, and when its time is up, by the loop's.
+        between: What waits for the next attempt in the place of a sleep: told the failure and the least seconds.
+    """
 
     def __init__(self, pool: Pool, cool_down: CoolDown, request: Request) -> None:
         self.request = request
         self._pool = pool
         self._cool_down = cool_down
-        self._key = request.headers.get("idempotency-key") or os.urandom(16).hex()
+        self.idempotency_key = request.headers.get("idempotency-key") or os.urandom(16).hex()
         # The mutable state: when it was first sent, when its time is up by the loop's clock, the failures so far, what ends
         # `send` while that runs, why it was ended from outside, and the gateway's name for the attempt that it has answered.
         self.started = time.monotonic()
@@ -131,7 +139,6 @@ class Call:
         self._scope: Scope | None = None
         self._interrupted: DGridError | None = None
         self._request_id: str | None = None
-        # What waits for the next attempt in the place of a sleep: told the failure and the least seconds.
         self.between: Callable[[DGridError, float], Awaitable[None]] | None = None
 
     async def send(
@@ -285,7 +292,7 @@ class Call:
 
     def _headers(self) -> dict[str, str]:
         headers = {_name(name): value for name, value in self.request.headers.items()}
-        headers[_name("idempotency-key")] = self._key
+        headers[_name("idempotency-key")] = self.idempotency_key
         if self.request.secret is not None:
             headers[_name("authorization")] = f"Bearer {self.request.secret.reveal()}"
         return headers

@@ -409,7 +409,7 @@ def sender(client: AsyncDGrid, *, each: Each | None = None, key: Callable[[Any],
             raise ConfigError(str(error)) from error
         call.between = turn.between
         if key is not None:
-            call._key = key(request)  # noqa: SLF001 -- as an option it would be checked as what a caller wrote is
+            call.idempotency_key = key(request)  # as an option it would be checked as what a caller wrote is
         if request.stream:
             return _collected(EventStream(endpoint, call), request, each)
         return call.send(partial(reply_of, endpoint))
