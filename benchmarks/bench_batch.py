@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from benchmarks.arena import Arena
 from benchmarks.bench_map import _server
 from benchmarks.figures import Row
-from benchmarks.peers import SUBJECT, Peer
+from benchmarks.peers import FLOOR, SUBJECT, Peer
 from benchmarks.worker import resident_bytes
 from dgrid_async import AsyncDGrid
 from dgrid_async.batch.job import Job
@@ -170,7 +170,7 @@ def run(arena: Arena) -> list[Row]:
     calls = 200 if arena.quick else 4_000
     with _server() as url:
         address = f"{url}/{_MS}.{10 * _IN_FLIGHT}"
-        rivals = [name for name in arena.peers("plain", _FORMAT) if name in {SUBJECT, "openai"}]
+        rivals = [name for name in arena.peers("plain", _FORMAT) if name in {SUBJECT, FLOOR, "openai"}]
         case = f"{calls:,} calls of {_MS} ms, {_IN_FLIGHT} in flight"
         rows += arena.compete("batch", case, rivals, rate, rounds=arena.rounds(3), warm=False, url=address, calls=calls)
         if find_spec("distributed") is None:

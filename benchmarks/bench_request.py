@@ -39,7 +39,7 @@ def run(arena: Arena) -> list[Row]:
                 f"{name}, {in_flight} in flight",
                 arena.peers("plain", name, without=(RAW, "httpx_sse")),
                 call,
-                rounds=arena.rounds(5 if in_flight < 512 else 3),
+                rounds=arena.rounds(9 if in_flight < 512 else 7),
                 warm=False,
                 url=f"{arena.url}/plain",
                 format=name,

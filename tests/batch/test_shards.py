@@ -40,11 +40,16 @@ def processes(workers: int = 2) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
-async def kill_one(emulator: Emulator, at: int, victim: Callable[[], int]) -> None:
-    """Kill a process once so many requests have come."""
+async def kill_one(emulator: Emulator, at: int, places: int, victim: Callable[[], int]) -> None:
+    """Kill a process once so many requests have come and all places are taken, its own among them."""
     while len(emulator.log) < at:
         await asyncio.sleep(0.005)
+    before = emulator.script
+    emulator.script = Script(delay=1.0)
+    while emulator.in_flight < places:
+        await asyncio.sleep(0.005)
     os.kill(victim(), signal.SIGKILL)
+    emulator.script = before
 
 
 # -------------------------------------------------------------------------------------------------------------- limits
@@ -337,7 +342,7 @@ async def test_a_killed_process_loses_nothing_and_repeats_what_was_in_flight(
         return made[-1]
 
     options: dict[str, Any] = {"base_url": emulator.url, "limits": BatchLimits(concurrency=8)}
-    killing = asyncio.ensure_future(kill_one(emulator, 60, lambda: next(iter(made[0]._processes))))
+    killing = asyncio.ensure_future(kill_one(emulator, 60, 8, lambda: next(iter(made[0]._processes))))
     if renewed:
         report = await run_sharded(tmp_path / "in", tmp_path / "out", executor=make, **options)
         assert len(made) == 2
@@ -370,7 +375,7 @@ async def test_a_dask_cluster_that_loses_a_worker(emulator: Emulator, tmp_path: 
         dask = await asyncio.to_thread(distributed.Client, cluster)
         try:
             pids = list((await asyncio.to_thread(dask.run, os.getpid)).values())
-            killing = asyncio.ensure_future(kill_one(emulator, 80, lambda: pids[0]))
+            killing = asyncio.ensure_future(kill_one(emulator, 80, 12, lambda: pids[0]))
             report = await run_sharded(
                 tmp_path / "in",
                 tmp_path / "out",
