@@ -174,15 +174,17 @@ def test_nesting_too_deep_for_classes_is_a_mismatch() -> None:
     for _ in range(depth):
         value = {"leaves": [value]}
     # How deep is too deep depends on the Python: 3.13 holds this.
+    said = ""
+    tree = Tree()
     try:
         tree = structure(value, Tree)
     except MismatchError as error:
-        assert str(error) == "Tree: less nesting belongs here, an object came"
-        return
+        said, depth = str(error), 0
     while tree.leaves:
         (tree,) = tree.leaves
         depth -= 1
     assert depth == 0
+    assert said in {"", "Tree: less nesting belongs here, an object came"}
 
 
 def test_a_union_alone_has_a_function_too() -> None:
