@@ -19,7 +19,7 @@ from dgrid_async import failures
 from dgrid_async.compression import Inflater
 from dgrid_async.config import Limits, Secret, Timeouts
 from dgrid_async.errors import APIStatusError, DGridError, EventTooLargeError, UnexpectedResponseError
-from dgrid_async.large_json import LargeJSON
+from dgrid_async.large_json import LARGE_BYTES, LargeJSON
 from dgrid_async.translation import secrets_of, translated
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ __all__ = ["Answer"]
 # A connection whose answer is whole is kept this long, in seconds, for the few bytes that end the body: then it can be
 # used again. Longer would hold the slot of a gateway that never ends its bodies.
 _LINGER = 0.25
-# From this size on a body is decoded while it comes.
-_LARGE_BYTES = 1024 * 1024
 
 
 class Answer:
@@ -143,7 +141,7 @@ class Answer:
                     large.add(chunk)
                 else:
                     chunks.append(chunk)
-                    if size > _LARGE_BYTES:
+                    if size > LARGE_BYTES:
                         large = LargeJSON(b"".join(chunks))
                 if size > limit:
                     self.close()
@@ -160,18 +158,19 @@ class Answer:
     async def failure(self) -> APIStatusError:
         """Return the error that this answer is, from what its body gives within its bounds."""
         limits = self._limits
-        body = bytearray()
+        body, whole = bytearray(), False
         try:
-            async with asyncio.timeout(limits.error_seconds):
-                while len(body) < limits.max_error_bytes and (chunk := await self.read()):
-                    body += chunk
-        except Exception:  # noqa: BLE001 -- a body that does not come or cannot be read: the status still says enough
-            self.close()
-        except BaseException:
-            self.close()
-            raise
-        else:
-            self.release()
+            # A body that does not come or cannot be read: the status still says enough.
+            with suppress(Exception):
+                async with asyncio.timeout(limits.error_seconds):
+                    while len(body) < limits.max_error_bytes and (chunk := await self.read()):
+                        body += chunk
+                whole = True
+        finally:
+            if whole:
+                self.release()
+            else:
+                self.close()
         said = bytes(body[: limits.max_error_bytes])
         return failures.from_response(self.status, self.headers, said, now=time.time(), secret=self.secret)
 

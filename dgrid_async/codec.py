@@ -23,12 +23,10 @@ from typing import Any
 import attrs
 import orjson
 
-from dgrid_async.large_json import LargeJSON
+from dgrid_async.large_json import LARGE_BYTES, LargeJSON
 
 __all__ = ["SurrogateMender", "decode", "decode_hard", "encode", "mend", "to_json", "with_strings"]
 
-# A text of so many bytes is mostly long strings, an inline image say.
-_LARGE_BYTES = 4 * 1024 * 1024
 # From here on a copy costs more than the room that it frees.
 _ROOMY_BYTES = 64 * 1024
 # CPython refuses to convert more digits than this by default (CVE-2020-10735).
@@ -55,7 +53,7 @@ def decode(data: bytes | LargeJSON) -> Any:
         ValueError: It is no JSON, or nested too deeply to hold.
     """
     try:
-        if isinstance(data, bytes) and len(data) < _LARGE_BYTES:
+        if isinstance(data, bytes) and len(data) < LARGE_BYTES:
             return orjson.loads(data)
         return (data if isinstance(data, LargeJSON) else LargeJSON(data)).value()
     except ValueError:

@@ -13,7 +13,7 @@ import attrs
 
 from dgrid_async.errors import ConfigError
 
-__all__ = ["CallOptions", "Limits", "Retries", "Secret", "Timeouts"]
+__all__ = ["CallOptions", "Limits", "Retries", "Secret", "Timeouts", "check_whole", "whole", "whole_or_none"]
 
 __version__ = "0.1.0"
 
@@ -70,14 +70,25 @@ def _seconds_or_zero(_: object, attribute: attrs.Attribute[Any], value: Any) -> 
         raise ConfigError(f"{attribute.name}={value!r}: give seconds, 0 or more")
 
 
-def _count(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+def check_whole(name: str, value: Any) -> None:
+    """Refuse what is no integer of at least 1.
+
+    Raises:
+        ConfigError: It is none.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{attribute.name}={value!r}: give an integer of at least 1")
+        raise ConfigError(f"{name}={value!r}: give an integer of at least 1")
 
 
-def _count_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+def whole(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate a field as `check_whole`."""
+    check_whole(attribute.name, value)
+
+
+def whole_or_none(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate a field as `whole`, or as None."""
     if value is not None:
-        _count(instance, attribute, value)
+        check_whole(attribute.name, value)
 
 
 @attrs.frozen
@@ -118,7 +129,7 @@ class Retries:
             `.retry_after` set. 60 s: the window of a rate limit by the minute.
     """
 
-    max_attempts: int = attrs.field(default=3, validator=_count)
+    max_attempts: int = attrs.field(default=3, validator=whole)
     initial_delay: float = attrs.field(default=0.5, validator=_seconds_or_zero)
     max_delay: float = attrs.field(default=8.0, validator=_seconds_or_zero)
     max_retry_after: float = attrs.field(default=60.0, validator=_seconds_or_zero)
@@ -143,13 +154,13 @@ class Limits:
         error_seconds: The most seconds that reading an error's body may take. 5 s: the status says enough to go on.
     """
 
-    max_connections: int | None = attrs.field(default=1000, validator=_count_or_none)
+    max_connections: int | None = attrs.field(default=1000, validator=whole_or_none)
     pool_timeout: float | None = attrs.field(default=60.0, validator=_seconds_or_none)
     keep_alive: float = attrs.field(default=55.0, validator=_seconds)
     max_age: float | None = attrs.field(default=600.0, validator=_seconds_or_none)
     dns_cache: float = attrs.field(default=30.0, validator=_seconds)
-    max_event_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
-    max_error_bytes: int = attrs.field(default=64 * 1024, validator=_count)
+    max_event_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=whole)
+    max_error_bytes: int = attrs.field(default=64 * 1024, validator=whole)
     error_seconds: float = attrs.field(default=5.0, validator=_seconds)
 
 

@@ -13,7 +13,10 @@ from typing import Any, cast
 
 import orjson
 
-__all__ = ["LargeJSON"]
+__all__ = ["LARGE_BYTES", "LargeJSON"]
+
+LARGE_BYTES = 1024 * 1024
+"""From this size on a text is taken in as it comes; below, the fast decoder alone costs less."""
 
 # What a string must hold to be decoded as it comes, in bytes.
 _LONG_BYTES = 64 * 1024

@@ -26,7 +26,7 @@ from typing import Any
 import attrs
 
 from dgrid_async.errors import EventTooLargeError
-from dgrid_async.large_json import LargeJSON
+from dgrid_async.large_json import LARGE_BYTES, LargeJSON
 
 __all__ = ["SSEDecoder", "ServerSentEvent", "Stray"]
 
@@ -34,8 +34,6 @@ __all__ = ["SSEDecoder", "ServerSentEvent", "Stray"]
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 # Comments are thrown out of an unfinished event when it has grown beyond this, and each time it has doubled since.
 _TIDY_BYTES = 64 * 1024
-# From this size on an unfinished event is kept in one block, and its data decoded as it comes.
-_LARGE_BYTES = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 # The names that say something that an event's data may not.
 _TELLING = (b"error", b"ping")
@@ -153,7 +151,7 @@ class SSEDecoder:
                 if self._stray:
                     items.extend(self._gathered(rest))
         self._lead = lead
-        if self._size >= _LARGE_BYTES:
+        if self._size >= LARGE_BYTES:
             self._look_for_large()
         return items
 
@@ -267,7 +265,7 @@ class SSEDecoder:
                 end = chunk.find(b"\n\n")
                 rest = end + 2
             if end < 0:
-                if size < _LARGE_BYTES:
+                if size < LARGE_BYTES:
                     pieces.append(chunk)
                 elif isinstance(pieces[0], bytearray) and len(pieces) == 1:
                     pieces[0] += chunk

@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from dgrid_async import AsyncDGrid, Retries
+from dgrid_async import AsyncDGrid, Limits, Retries, Timeouts
+from dgrid_async.config import Secret
+from dgrid_async.transport import Request
 
 KEY = "sk-loopback-0123456789"
 REPLY = {
@@ -239,6 +241,20 @@ async def blackhole() -> AsyncIterator[str]:
 def client_of(server: Loopback | str, **options: Any) -> AsyncDGrid:
     """Return a client of the server."""
     return AsyncDGrid(KEY, base_url=server if isinstance(server, str) else server.url, **options)
+
+
+def request_to(url: str, *, secret: Secret | None = None, streamed: bool = False, limits: Limits | None = None) -> Request:
+    """Return a request to an address, tried once."""
+    return Request(
+        url=url,
+        body=b"{}",
+        headers={},
+        secret=secret,
+        streamed=streamed,
+        timeouts=Timeouts(),
+        retries=ONCE,
+        limits=limits or Limits(),
+    )
 
 
 async def ask(client: AsyncDGrid, **params: Any) -> str:

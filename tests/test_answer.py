@@ -16,13 +16,11 @@ from dgrid_async import (
     APIConnectionError,
     EventTooLargeError,
     Limits,
-    Timeouts,
     UnexpectedResponseError,
 )
-from dgrid_async.config import Secret
 from dgrid_async.network import Network
 from dgrid_async.pool import Pool
-from dgrid_async.transport import Call, CoolDown, Request
+from dgrid_async.transport import Call, CoolDown
 from tests.loopback import (
     BODY,
     NO_WAIT,
@@ -40,22 +38,9 @@ from tests.loopback import (
     keys,
     loopback,
     open_stream,
+    request_to,
     stream_text,
 )
-
-
-def request_to(url: str, *, secret: Secret | None = None, streamed: bool = False, limits: Limits | None = None) -> Request:
-    return Request(
-        url=url,
-        body=b"{}",
-        headers={},
-        secret=secret,
-        streamed=streamed,
-        timeouts=Timeouts(),
-        retries=ONCE,
-        limits=limits or Limits(),
-    )
-
 
 # --------------------------------------------------------------------------------------------------------------- encodings
 

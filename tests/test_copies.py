@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
 from dgrid_async.copies import copied
 from dgrid_async.structuring import structure
-from dgrid_async.wire import Unknown, WireObject, wire_type
-
-
-@wire_type
-class TextPart(WireObject):
-    type: Literal["text"] = "text"
-    text: str = ""
-
-
-@wire_type
-class CallPart(WireObject):
-    type: Literal["call"] = "call"
-    input: Any = None
-
-
-@wire_type
-class UnknownPart(Unknown):
-    pass
-
-
-Part = TextPart | CallPart | UnknownPart
+from dgrid_async.wire import WireObject, wire_type
+from tests.wire_classes import CallPart, Part, TextPart, UnknownPart
 
 
 @wire_type

@@ -172,7 +172,7 @@ def test_any_lines_in_any_pieces(case: tuple[bytes, list[int]]) -> None:
 def small_is_large() -> Iterator[None]:
     """Let an event of some bytes be a large one, and a string of some bytes a long one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sse, "_LARGE_BYTES", 8)
+        patch.setattr(sse, "LARGE_BYTES", 8)
         patch.setattr(large_json, "_LONG_BYTES", 2)
         yield
 

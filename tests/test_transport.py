@@ -34,7 +34,7 @@ from dgrid_async import (
 from dgrid_async.config import Secret
 from dgrid_async.network import Network
 from dgrid_async.pool import Pool
-from dgrid_async.transport import Call, CoolDown, Request
+from dgrid_async.transport import Call, CoolDown
 from tests.loopback import (
     BODY,
     KEY,
@@ -57,6 +57,7 @@ from tests.loopback import (
     loopback,
     moved,
     open_stream,
+    request_to,
     stream_text,
 )
 
@@ -73,19 +74,6 @@ async def reset(exchange: Exchange) -> None:
 async def cut_the_body(exchange: Exchange) -> None:
     await exchange.send(exchange.head() + BODY[:30])
     exchange.writer.transport.abort()
-
-
-def request_to(url: str, *, secret: Secret | None = None, streamed: bool = False, limits: Limits | None = None) -> Request:
-    return Request(
-        url=url,
-        body=b"{}",
-        headers={},
-        secret=secret,
-        streamed=streamed,
-        timeouts=Timeouts(),
-        retries=ONCE,
-        limits=limits or Limits(),
-    )
 
 
 # -------------------------------------------------------------------------------------------------------------- retries

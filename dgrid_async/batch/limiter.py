@@ -18,22 +18,13 @@ import attrs
 from dgrid_async.batch.estimate import tokens_asked
 from dgrid_async.batch.outcome import tokens_of
 from dgrid_async.batch.pace import Concurrency, Pace, Window
+from dgrid_async.config import whole, whole_or_none
 from dgrid_async.errors import APIStatusError, ConfigError, DGridError
 from dgrid_async.request import Request
 
 __all__ = ["BatchLimits", "Limiter", "Turn", "refuses"]
 
 _REFUSALS = frozenset({429, 503, 529})
-
-
-def _whole(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{attribute.name}={value!r}: give an integer of at least 1")
-
-
-def _whole_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None:
-        _whole(instance, attribute, value)
 
 
 def _rate_or_none(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -57,8 +48,8 @@ class BatchLimits:
             than the bound is sent alone. None: no bound.
     """
 
-    concurrency: int | None = attrs.field(default=None, validator=_whole_or_none)
-    max_concurrency: int = attrs.field(default=256, validator=_whole)
+    concurrency: int | None = attrs.field(default=None, validator=whole_or_none)
+    max_concurrency: int = attrs.field(default=256, validator=whole)
     rpm: float | None = attrs.field(default=None, validator=_rate_or_none)
     tpm: float | None = attrs.field(default=None, validator=_rate_or_none)
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from dgrid_async.batch.limiter import BatchLimits, Limiter, Turn
 from dgrid_async.batch.outcome import Outcome
 from dgrid_async.body import reply_of
+from dgrid_async.config import check_whole
 from dgrid_async.errors import ClientClosedError, ConfigError, DGridError
 from dgrid_async.request import Request, endpoint_named
 from dgrid_async.stream import EventStream
@@ -77,9 +78,8 @@ def fan_out(requests: Requests, send: Send, *, limiter: Limiter, ordered: bool =
 def _checked(window: Any) -> int:
     if window is None:
         return _WINDOW
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise ConfigError(f"window={window!r}: give an integer of at least 1")
-    return window
+    check_whole("window", window)
+    return int(window)
 
 
 def _source_of(requests: Any) -> AsyncIterator[Any] | Iterator[Any]:
