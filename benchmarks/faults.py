@@ -53,6 +53,8 @@ FORMATS = {
 AT_ONCE = 16
 # Cases that hung in company are tried again with less of it, and that counts.
 AGAIN_AT_ONCE = 8
+# Of those with megabytes to send: the server gives each play a time, and all share its core.
+LARGE_AT_ONCE = 2
 # Beside the doubled time: many cases share two cores.
 SLACK_SECONDS = 1.0
 MOST_SECONDS = 20.0
@@ -317,9 +319,10 @@ async def work(client: str, pattern: str, ports: Mapping[str, Any]) -> None:
         return line
 
     todo = chosen(client, pattern)
+    large = asyncio.Semaphore(LARGE_AT_ONCE)
     for turn, at_once in enumerate((AT_ONCE, AGAIN_AT_ONCE)):
         gate = asyncio.Semaphore(at_once)
-        lines = await asyncio.gather(*(one(gate, turn, case) for case in todo))
+        lines = await asyncio.gather(*(one(large if case[1].group == "size" else gate, turn, case) for case in todo))
         todo = [case for case, line in zip(todo, lines, strict=True) if "hang" in line["readings"].values()]
 
 
