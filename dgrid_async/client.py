@@ -36,7 +36,7 @@ from dgrid_async.network import Network
 from dgrid_async.pool import Pool, PoolStats
 from dgrid_async.request import Request as CallRequest
 from dgrid_async.stream import EventStream
-from dgrid_async.transport import Call, CoolDown, Request, warm_up
+from dgrid_async.transport import Call, CoolDown, Request, header_name, warm_up
 
 if TYPE_CHECKING:
     import aiohttp
@@ -81,6 +81,16 @@ class _Options:
     timeouts: Timeouts
     retries: Retries
     headers: Mapping[str, str] = attrs.field(repr=False)
+
+    @cached_property
+    def plain(self) -> dict[str, str]:
+        """The headers of a plain call."""
+        return {header_name(name): value for name, value in {**_PLAIN, **self.headers}.items()}
+
+    @cached_property
+    def streamed(self) -> dict[str, str]:
+        """The headers of a streamed call."""
+        return {header_name(name): value for name, value in {**_STREAMED, **self.headers}.items()}
 
 
 class AsyncDGrid:
@@ -326,9 +336,13 @@ class AsyncDGrid:
         )
 
     def _headers(self, special: Mapping[str, str], options: Mapping[str, Any], *, streamed: bool) -> dict[str, str]:
-        headers = {**(_STREAMED if streamed else _PLAIN), **special, **self._options.headers}
+        own = self._options
+        headers = own.streamed if streamed else own.plain
+        if special:
+            headers = headers | {header_name(name): value for name, value in special.items() if name not in own.headers}
         if not options:
             return headers
+        headers = dict(headers)
         extra = _mapping(options, "extra_headers")
         given = {"idempotency-key": options.get("idempotency_key"), **extra}
         headers.update(normal_headers({name: value for name, value in given.items() if value is not None}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import attrs
 
@@ -57,8 +57,8 @@ class Accumulator(Protocol[EventIn, ReplyOut]):
         """Return the reply so far as an object of its own, or None before the first event."""
 
 
-@attrs.frozen
-class Target:
+# A named tuple, as one is made for each call: a frozen class of attrs takes two and a half times as long.
+class Target(NamedTuple):
     """Where one request goes and what it carries, beside what the client adds to every request.
 
     Attributes:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from dgrid_async.pool import Home, Lease, Pool
 
-__all__ = ["Call", "CoolDown", "Request", "warm_up"]
+__all__ = ["Call", "CoolDown", "Request", "header_name", "warm_up"]
 
 # Same-host 307 and 308 that are followed; more is a loop.
 _MAX_REDIRECTS = 5
@@ -98,7 +98,7 @@ class Request:
     Attributes:
         url: The full address, query included.
         body: The JSON text.
-        headers: Everything but the key; names in lower case.
+        headers: Everything but the key; names in lower case, at best by `header_name`. Shared: never to be changed.
         secret: The key, or None where the caller's own headers carry it.
         streamed: Whether the answer is read as a stream.
         timeouts, retries, limits: The rules.
@@ -291,10 +291,9 @@ class Call:
             raise self._translated(error, url, lease) from error
 
     def _headers(self) -> dict[str, str]:
-        headers = {_name(name): value for name, value in self.request.headers.items()}
-        headers[_name("idempotency-key")] = self.idempotency_key
+        headers = {**self.request.headers, header_name("idempotency-key"): self.idempotency_key}
         if self.request.secret is not None:
-            headers[_name("authorization")] = f"Bearer {self.request.secret.reveal()}"
+            headers[header_name("authorization")] = f"Bearer {self.request.secret.reveal()}"
         return headers
 
     def _translated(self, error: Exception, url: str, lease: Lease) -> DGridError:
@@ -307,11 +306,11 @@ class Call:
 
 
 @lru_cache(maxsize=256)
-def _name(header: str) -> str:
+def header_name(name: str) -> str:
     """Return a header's name as aiohttp need not make it lower case again: it does that some four times a header."""
     from multidict import istr
 
-    return istr(header)
+    return istr(name)
 
 
 @lru_cache(maxsize=16)
