@@ -27,7 +27,20 @@ from benchmarks.worker import LOOPS
 
 __all__ = ["BENCHES", "main"]
 
-BENCHES = ("decoder", "events", "accumulators", "count", "stream", "relay", "broadcast", "request", "map", "batch", "import")
+BENCHES = (
+    "decoder",
+    "events",
+    "accumulators",
+    "count",
+    "stream",
+    "relay",
+    "broadcast",
+    "request",
+    "loop",
+    "map",
+    "batch",
+    "import",
+)
 _RESULTS = Path(__file__).parent / "results"
 
 

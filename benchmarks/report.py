@@ -15,8 +15,9 @@ import attrs
 
 from benchmarks.figures import Results, Row, Spread, ratio
 from benchmarks.peers import FLOOR, SUBJECT
+from benchmarks.worker import LOOPS
 
-__all__ = ["AIMS", "Aim", "aims", "draw", "table", "write"]
+__all__ = ["AIMS", "Aim", "aims", "draw", "loops", "table", "write"]
 
 _NAMES = {
     FLOOR: "bare aiohttp",
@@ -148,6 +149,18 @@ def aims(results: Results) -> list[str]:
             bound = f"{'≥' if aim.inverse else '≤'} {_number(aim.most)}"
             rows.append((f"{aim.bench}: {aim.case}", _told(aim), bound, _spread(found), "yes" if kept else "**no**"))
     return _lines(("what", "figure", "aim", "reached", "kept"), rows) if rows else []
+
+
+def loops(results: Results) -> list[str]:
+    """Return what the event loops cost, side by side, as the lines of a table; none where that was not measured."""
+    of_bench = {(row.case, row.figure): row.spread for row in results.rows if row.bench == "loop"}
+    rows = []
+    for case, figure in of_bench:
+        what, _, loop = case.rpartition(", on ")
+        cells = [of_bench.get((f"{what}, on {other}", figure)) for other in LOOPS]
+        if loop == LOOPS[0] and None not in cells:
+            rows.append((what, figure, *(_spread(spread) for spread in cells if spread is not None)))
+    return _lines(("what", "figure", *LOOPS), rows) if rows else []
 
 
 def _bench(results: Results, bench: str) -> list[str]:

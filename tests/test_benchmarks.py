@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import orjson
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import corpus, report
+from benchmarks import bench_loop, corpus, report
 from benchmarks.arena import Arena, JobError, Worker
 from benchmarks.bench_count import awaits_below
 from benchmarks.figures import Results, Row, ratio
@@ -226,6 +227,38 @@ def test_the_table_tells_aims_and_figures() -> None:
     assert any("import: import" in line and "0.6 | **no** |" in line for line in lines)
     assert any("messages, large reads | µs CPU an event | 3 (2-4) | 6 (4-12) · 2 x" in line for line in lines)
     assert "Not measured: openai (no such module)." in lines
+
+
+def test_loops_stand_side_by_side() -> None:
+    rows = [
+        Row("loop", "messages, one event a read, on asyncio", "µs CPU an event", SUBJECT, (9.0,)),
+        Row("loop", "messages, one event a read, on uvloop", "µs CPU an event", SUBJECT, (6.0,)),
+        Row("loop", "messages, 64 in flight, on asyncio", "calls/s", SUBJECT, (5.0,)),
+    ]
+    lines = report.loops(attrs.evolve(made_results(), rows=tuple(rows)))
+    assert lines[0] == "| what | figure | asyncio | uvloop |"
+    assert lines[2:] == ["| messages, one event a read | µs CPU an event | 9 | 6 |"]
+    assert report.loops(made_results()) == []
+
+
+@pytest.mark.slow
+def test_both_loops_are_measured() -> None:
+    pytest.importorskip("uvloop")
+    with Arena(quick=True, names=()) as started:
+        rows = bench_loop.run(started)
+    assert {row.case.rpartition(", on ")[2] for row in rows} == {"asyncio", "uvloop"}
+    assert len({row.case for row in rows}) == 6
+    assert all(row.rounds for row in rows)
+    assert started.failed == started.skipped == {}
+    assert "uvloop" in started.packages
+
+
+@pytest.mark.slow
+def test_a_loop_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_loop, "LOOPS", ("no_loop_of_this_name",))
+    with Arena(quick=True, names=()) as started:
+        assert bench_loop.run(started) == []
+    assert "no_loop_of_this_name" in started.skipped["no_loop_of_this_name"]
 
 
 @pytest.mark.slow

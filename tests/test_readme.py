@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.figures import Results
-from benchmarks.report import aims
+from benchmarks.report import aims, loops
 from dgrid_async.emulator import Emulator
 
 ROOT = Path(__file__).parents[1]
@@ -93,5 +93,7 @@ def test_what_the_clients_survive_is_what_was_counted() -> None:
 
 def test_the_figures_are_those_of_the_results_file() -> None:
     (file,) = (path for path in (ROOT / "benchmarks/results").glob("*.json") if path.name != "faults.json")
-    block = README.partition("<!-- figures -->\n")[2].partition("<!-- /figures -->")[0]
-    assert block.splitlines() == aims(Results.read(file))
+    results = Results.read(file)
+    for name, lines in (("figures", aims(results)), ("loops", loops(results))):
+        block = README.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+        assert block.splitlines() == lines
