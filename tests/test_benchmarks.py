@@ -229,6 +229,17 @@ def test_the_table_tells_aims_and_figures() -> None:
     assert "Not measured: openai (no such module)." in lines
 
 
+def test_an_aim_of_time_is_that_of_another_machine() -> None:
+    rows = (
+        Row("request", "chat_completions, 64 in flight", "µs CPU a call", FLOOR, (230.0,)),
+        Row("batch", "a stub", "µs CPU a line", SUBJECT, (39.0, 41.0, 39.5)),
+    )
+    (line,) = (line for line in report.aims(attrs.evolve(made_results(), rows=rows)) if "a stub" in line)
+    assert "| ≤ 20; here 40 | 39.5 (39-41) | yes |" in line
+    (line,) = (line for line in report.aims(attrs.evolve(made_results(), rows=rows[1:])) if "a stub" in line)
+    assert "| ≤ 20; here 20 | 39.5 (39-41) | **no** |" in line
+
+
 def test_loops_stand_side_by_side() -> None:
     rows = [
         Row("loop", "messages, one event a read, on asyncio", "µs CPU an event", SUBJECT, (9.0,)),
