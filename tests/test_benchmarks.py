@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import bench_loop, corpus, report
+from benchmarks import bench_import, bench_loop, corpus, report
 from benchmarks.arena import Arena, JobError, Worker
 from benchmarks.bench_count import awaits_below
 from benchmarks.figures import Results, Row, ratio
@@ -184,6 +184,16 @@ def test_a_job_that_fails_is_told(arena: Arena) -> None:
             worker.do(decode, format="no such format", events=1, tool=False)
     finally:
         worker.close()
+
+
+def test_the_package_is_imported_as_installed_packages_are_from_compiled_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    code = (
+        "import dgrid_async; assert os.path.exists(dgrid_async.__cached__); assert dgrid_async.__file__.startswith(os.getcwd())"
+    )
+    with bench_import._installed() as folder:
+        figures = bench_import._measure(code, "", folder)
+    assert figures["modules"] > 0
 
 
 def made_results() -> Results:
