@@ -6,7 +6,7 @@ a dict was built elsewhere. This module holds types alone and never checks a val
 Source: https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from __future__ import annotations
+# Without `annotations` from `__future__`: a TypedDict would compile the text of each of its fields.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Required, TypedDict

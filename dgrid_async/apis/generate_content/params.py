@@ -9,7 +9,7 @@ A `TypedDict` can be called like a class: `Tool(google_search=GoogleSearch())`.
 Source: https://ai.google.dev/api/generate-content and https://ai.google.dev/api/caching#Tool
 """
 
-from __future__ import annotations
+# Without `annotations` from `__future__`: a TypedDict would compile the text of each of its fields.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Required, TypedDict
@@ -192,13 +192,13 @@ class Schema(TypedDict, total=False):
     default: Any
     example: Any
     enum: Sequence[str]
-    properties: Mapping[str, Schema | AnyDict]
+    properties: Mapping[str, "Schema | AnyDict"]
     required: Sequence[str]
     property_ordering: Sequence[str]
-    additional_properties: bool | Schema | AnyDict
+    additional_properties: "bool | Schema | AnyDict"
     min_properties: int
     max_properties: int
-    items: Schema | AnyDict
+    items: "Schema | AnyDict"
     min_items: int
     max_items: int
     min_length: int
@@ -206,8 +206,8 @@ class Schema(TypedDict, total=False):
     pattern: str
     minimum: float
     maximum: float
-    any_of: Sequence[Schema | AnyDict]
-    defs: Mapping[str, Schema | AnyDict]
+    any_of: Sequence["Schema | AnyDict"]
+    defs: Mapping[str, "Schema | AnyDict"]
     ref: str
 
 

@@ -6,7 +6,7 @@ yesterday passes through unchecked. Nothing here is looked at when a request is 
 Source: https://docs.claude.com/en/api/messages
 """
 
-from __future__ import annotations
+# Without `annotations` from `__future__`: a TypedDict would compile the text of each of its fields.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Required, TypedDict
@@ -124,13 +124,6 @@ class FileSourceParam(TypedDict):
     file_id: str
 
 
-class ContentBlockSourceParam(TypedDict):
-    """A document given as text or as blocks, which citations then name."""
-
-    type: Literal["content"]
-    content: str | Sequence[TextBlockParam | ImageBlockParam]
-
-
 class ImageTransformationsParam(TypedDict, total=False):
     """What to do with an image that is too large."""
 
@@ -144,6 +137,13 @@ class ImageBlockParam(TypedDict, total=False):
     source: Required[Base64ImageSourceParam | URLSourceParam | FileSourceParam]
     cache_control: CacheControlParam | None
     transformations: ImageTransformationsParam | None
+
+
+class ContentBlockSourceParam(TypedDict):
+    """A document given as text or as blocks, which citations then name."""
+
+    type: Literal["content"]
+    content: str | Sequence[TextBlockParam | ImageBlockParam]
 
 
 class DocumentBlockParam(TypedDict, total=False):

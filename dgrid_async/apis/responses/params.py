@@ -6,7 +6,7 @@ dict or one of our own objects does.
 Source: https://platform.openai.com/docs/api-reference/responses/create
 """
 
-from __future__ import annotations
+# Without `annotations` from `__future__`: a TypedDict would compile the text of each of its fields.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Required, TypedDict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Required, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -121,7 +121,7 @@ def test_every_parameter_is_there_and_goes_to_its_place() -> None:
 
 
 def test_the_call_takes_options_beside_its_parameters() -> None:
-    assert get_type_hints(params.GenerateParams, include_extras=True)["model"] == Required[str]
+    assert params.GenerateParams.__required_keys__ == set(ENDPOINT.required)
     assert set(CallOptions.__annotations__) <= set(PARAMS)
     assert not set(CallOptions.__annotations__) & {name.removeprefix("config.") for name in CATALOGUE["request"]}
 

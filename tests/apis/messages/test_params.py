@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import typing
 from pathlib import Path
-from typing import Any, Literal, Required
+from typing import Any, Literal
 
 import pytest
 
@@ -61,12 +61,6 @@ ALIASES = {
 BESIDE_THE_CATALOGUE = {"temperature", "top_p", "top_k", "betas"}
 
 
-def required_of(cls: Any) -> set[str]:
-    """Return the required keys; `__required_keys__` cannot say: annotations are strings when the class is made."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    return set(hints) if cls.__total__ else {key for key in hints if typing.get_origin(hints[key]) is Required}
-
-
 def literals(hint: Any) -> set[Any]:
     if typing.get_origin(hint) is Literal:
         return set(typing.get_args(hint))
@@ -82,7 +76,7 @@ def test_every_parameter_that_crosses_the_wire_is_here_and_no_other() -> None:
 
 def test_the_required_ones_are_those_of_the_endpoint() -> None:
     required = {name for name, param in CATALOGUE["params"].items() if param["required"]}
-    assert required_of(messages.CreateParams) == required
+    assert messages.CreateParams.__required_keys__ == required
     assert set(ENDPOINT.required) == required
 
 
@@ -97,7 +91,7 @@ def test_every_part_of_a_request_has_every_field(name: str) -> None:
     cls = getattr(messages, ALIASES.get(name, name))
     hints = typing.get_type_hints(cls)
     assert {*part["required"], *part["optional"]} <= set(hints)
-    assert required_of(cls) <= set(part["required"]), "what the API leaves open is open here"
+    assert cls.__required_keys__ <= set(part["required"]), "what the API leaves open is open here"
     assert set(part["types"]) <= literals(hints.get("type"))
     if name not in ALIASES:
-        assert required_of(cls) == set(part["required"])
+        assert cls.__required_keys__ == set(part["required"])
