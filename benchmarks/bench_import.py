@@ -149,7 +149,7 @@ def run(arena: Arena) -> list[Row]:
     cases = {"import": _IMPORTS, "ready client": _READY, "first reply": _REPLY}
     peers = arena.peers("ready")
     with _installed() as folder:
-        for number in range(1 if arena.quick else 0, arena.rounds(7) + 1):
+        for number in range(1 if arena.quick else 0, arena.rounds(11) + 1):
             for case, programs in cases.items():
                 for peer in peers:
                     for figure, value in _measure(programs[peer], arena.url + "/plain", folder).items():
