@@ -1,7 +1,8 @@
 """The input of a batch: a file's lines, each one a request or what is wrong with it, and the fingerprint of the whole.
 
 A line is known by its number in the file, counted from 1, blank ones included. Nothing is held but the block in hand and, to
-find repeated ids, 16 bits a line: a Bloom filter tells the ids that may have come before, and only those are compared.
+find repeated ids, 16 bits a line and 4 MiB at least: a Bloom filter tells the ids that may have come before, and only those are
+compared.
 Files are read in blocks of whole lines. Where every line of a block begins with its custom_id, as lines mostly do, the survey
 takes the ids without decoding; any block in doubt is decoded.
 
@@ -17,8 +18,9 @@ import os
 import re
 import zlib
 from array import array
-from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,8 +42,10 @@ MOST_BYTES = 64 * 1024 * 1024
 _BUFFER = 256 * 1024
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-# With 16 bits a line, one new id in two hundred looks like one that came before.
-_BITS, _MASKS = 16, 1024
+# With 16 bits a line, one new id in two hundred looks like one that came before. With the least, of a hundred thousand none is
+# likely to, and then the file is not read a second time.
+_BITS, _LEAST_BITS = 16, 4 * 1024 * 1024 * 8
+_MASKS = 1024
 # What gzip saves on lines of JSON that are much alike.
 _RATIO = 8
 _WORD, _GOLDEN = 0xFFFF_FFFF_FFFF_FFFF, 0x9E37_79B9_7F4A_7C15
@@ -142,15 +146,15 @@ def survey(
                 filled[number % shards] += 1
                 number += 1
                 continue
-            count = _count(block)
+            texts = _split(block)
+            count = len(texts)
             names: Iterable[bytes] | None = _first_ids(block, count) if endpoint is None else _each_opens(block, count)
             if names is not None:  # then no line is blank
                 for shard in range(shards):
                     filled[shard] += (number + count - 1 - shard) // shards - (number - 1 - shard) // shards
             else:
-                texts = _split(block)
                 for place, text in enumerate(texts, number):
-                    filled[place % shards] += bool(text) and not text.isspace()
+                    filled[place % shards] += not text.isspace()
                 names = filter(None, map(_id_of, texts)) if endpoint is None else ()
             suspects.update(seen.add(names))
             number += count
@@ -206,19 +210,15 @@ def unread(
     with _opened(path) as file:
         number = 1
         for block in _blocks(file, most):
-            numbered: Iterable[Unread]
-            if block is None:
-                numbered, count = [(number, None)], 1
-            else:
-                texts = _split(block)
-                count = len(texts)
-                numbered = ((n, text) for n, text in enumerate(texts, number) if text and not text.isspace())
-            if shards > 1:
-                numbered = (each for each in numbered if (each[0] - 1) % shards == shard)
-            if done is not None:
-                numbered = (each for each in numbered if each[0] not in done)
-            yield list(numbered)
-            number += count
+            texts: Sequence[bytes | None] = (None,) if block is None else _split(block)
+            first = (shard + 1 - number) % shards
+            numbers = range(number + first, number + len(texts), shards)
+            yield [
+                (n, text)
+                for n, text in zip(numbers, texts[first::shards], strict=True)
+                if (done is None or n not in done) and (text is None or not text.isspace())
+            ]
+            number += len(texts)
 
 
 def check_endpoint(url: str) -> None:
@@ -317,15 +317,9 @@ def _blocks(file: io.BufferedReader[Any], most: int, see: Callable[[bytes], obje
         yield None
 
 
-def _count(block: bytes) -> int:
-    return block.count(b"\n") + (not block.endswith(b"\n"))
-
-
 def _split(block: bytes) -> list[bytes]:
-    texts = block.split(b"\n")
-    if not texts[-1]:
-        texts.pop()
-    return texts
+    """Return the lines of a block with their ends; this way takes a third of the time that `split` takes, or `count`."""
+    return io.BytesIO(block).readlines()
 
 
 _FIRST_ID = re.compile(rb'\n\{"custom_id": ?"([^"\\\n]+)"')
@@ -337,7 +331,8 @@ def _first_ids(block: bytes, count: int) -> list[bytes] | None:
     """Return the custom_id of each line, in UTF-8, where all are plain to see and there can be no others; or None."""
     if block.count(b"custom_id") != count:
         return None
-    if b"\\u00" in block and any(letter in block for letter in _LETTERS):
+    # Most blocks hold no backslash at all, and one byte is sought at a fiftieth of the time of four.
+    if b"\\" in block and b"\\u00" in block and any(letter in block for letter in _LETTERS):
         return None
     names: list[bytes] = _FIRST_ID.findall(b"\n" + block)
     return names if len(names) == count else None
@@ -348,6 +343,13 @@ def _each_opens(block: bytes, count: int) -> tuple[()] | None:
     return () if block.count(b"\n{") + block.startswith(b"{") == count else None
 
 
+@cache
+def _masks() -> list[int]:
+    """Return words of three bits each."""
+    mixed = [n * _GOLDEN & _WORD for n in range(1, _MASKS + 1)]
+    return [1 << (value >> 34 & 63) | 1 << (value >> 46 & 63) | 1 << (value >> 58) for value in mixed]
+
+
 class _Seen:
     """Which ids have come; it may say so of one that has not, never the other way round.
 
@@ -356,19 +358,17 @@ class _Seen:
     """
 
     def __init__(self, expected: int) -> None:
-        # Five bits of one word each: one look and one write a name.
-        self._words = array("Q", bytes(8 * (max(expected, 64) * _BITS // 64)))
-        mixed = [n * _GOLDEN & _WORD for n in range(1, _MASKS + 1)]
-        self._masks = [sum({1 << (value >> shift & 63) for shift in (34, 40, 46, 52, 58)}) for value in mixed]
+        # Six bits of one word each: one look and one write a name.
+        self._words = array("Q", (0,)) * (max(expected * _BITS, _LEAST_BITS) // 64)
 
     def add(self, names: Iterable[bytes]) -> list[bytes]:
         """Take some in, and return those that may have come before."""
-        words, masks, suspects = self._words, self._masks, []
+        words, masks, suspects = self._words, _masks(), []
         size, last = len(words), _MASKS - 1
         for name in names:
             # Hashes differ from process to process, and live no longer than this.
             value = hash(name)
-            mask, place = masks[value & last], (value >> 10) % size
+            mask, place = masks[value & last] | masks[value >> 10 & last], (value >> 20) % size
             word = words[place]
             if word & mask == mask:
                 suspects.append(name)
@@ -388,25 +388,24 @@ def _repeats(path: Path, suspects: Collection[bytes], most: int, tick: Callable[
         for block in _blocks(file, most, see):
             count = 1
             if block is not None:
-                count = _count(block)
+                texts = _split(block)
+                count = len(texts)
                 names = _first_ids(block, count)
                 places: Collection[int] = range(count)
                 if names is not None:
                     places = [place for place, name in enumerate(names) if name in suspects]
-                if places:
-                    texts = _split(block)
-                    for place in places:
-                        # A line that is no JSON has no id, whatever it looks like.
-                        if (name := _id_of(texts[place])) is None or name not in suspects:
-                            continue
-                        if name in seen:
-                            yield number + place
-                        seen.add(name)
+                for place in places:
+                    # A line that is no JSON has no id, whatever it looks like.
+                    if (name := _id_of(texts[place])) is None or name not in suspects:
+                        continue
+                    if name in seen:
+                        yield number + place
+                    seen.add(name)
             number += count
 
 
 def _id_of(text: bytes) -> bytes | None:
-    if not text or text.isspace():
+    if text.isspace():
         return None
     try:
         name = _value(text)["custom_id"]
@@ -420,7 +419,7 @@ def _value(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        pass
+        text = text.removesuffix(b"\n")  # which would put what is wrong at its end into a second line
     try:
         text.decode()
     except UnicodeDecodeError as error:

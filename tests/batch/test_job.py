@@ -352,6 +352,7 @@ async def test_a_run_that_is_ended_while_it_opens_does_not_read_on(
         elif where == "survey":
             monkeypatch.setattr(lines, "_first_ids", slowed(lines._first_ids))
         else:
+            monkeypatch.setattr(lines, "_LEAST_BITS", 64)
             monkeypatch.setattr(lines, "_BITS", 1)  # nearly every id looks like one that came before
             monkeypatch.setattr(lines, "_id_of", slowed(lines._id_of))
         stop = asyncio.Event()

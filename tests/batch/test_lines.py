@@ -93,6 +93,21 @@ def test_what_the_fast_decoder_refuses_passes(tmp_path: Path) -> None:
     assert line.params["user"] == "\U0001f600 \ufffd"
 
 
+def test_what_is_wrong_with_a_line_does_not_depend_on_its_end(tmp_path: Path) -> None:
+    text = b'{"custom_id": "a", "body": "cut'
+    [last] = read(put(tmp_path / "one", text, end=""))
+    first, _ = read(put(tmp_path / "two", text, row("a")))
+    assert isinstance(last, BadLine)
+    assert first == last
+
+
+def test_an_input_of_usual_size_is_read_once(tmp_path: Path) -> None:
+    path = put(tmp_path / "in", *(row(f"id-{n}") for n in range(10_000)))
+    seen: list[int] = []
+    survey(path, tick=seen.append)
+    assert seen == sorted(seen)
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
 def test_a_line_above_the_bound_is_a_problem_and_is_not_held(tmp_path: Path, end: bytes) -> None:
     text = json.dumps(row("a")).encode()
@@ -141,6 +156,7 @@ def test_a_repeated_id_is_a_problem_at_its_later_places(tmp_path: Path) -> None:
 
 
 def test_repeats_are_exact_however_crowded_the_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_LEAST_BITS", 64)
     monkeypatch.setattr(lines, "_BITS", 1)  # nearly every id looks like one that came before
     rows = [row(f"id-{n}") for n in range(3000)]
     rows[2500] = row("id-7")
