@@ -19,7 +19,7 @@ from dgrid_async.config import CALL_OPTIONS
 from dgrid_async.endpoint import Endpoint
 from dgrid_async.errors import ConfigError
 
-__all__ = ["URLS", "Request", "endpoint_named"]
+__all__ = ["URLS", "Request", "checked", "endpoint_named"]
 
 _ROUTES = {
     "/v1/messages": "messages",
@@ -80,34 +80,9 @@ class Request:
         if not _is_object(body):
             raise ConfigError(f"a body is a JSON object, not a {type(body).__name__}")
         _custom_id(None, None, custom_id)
-        return cls.of_fields(url, dict(body), custom_id)
-
-    @classmethod
-    def of_fields(cls, url: Any, fields: dict[str, Any], custom_id: str | None) -> Self:
-        """Return what `from_url` does, of a body that was just decoded: its dict becomes the request's own.
-
-        Raises:
-            ConfigError: As `from_url`.
-        """
-        endpoint = _ROUTES.get(url) if isinstance(url, str) else None
-        stream = fields.pop("stream", None) is True
-        if endpoint is None:
-            model, method = _model_of(url)
-            endpoint, fields["model"] = _GENERATE, model
-            stream = stream or _METHODS[method]
-        if not CALL_OPTIONS.isdisjoint(fields):
-            name = min(CALL_OPTIONS & fields.keys())
-            raise ConfigError(f"the body holds {name!r}, which is an option of this client and no field of a request")
-        for required in _REQUIRED.get(endpoint) or _required(endpoint):
-            if fields.get(required) is None:
-                raise ConfigError(f"the body has no {required!r}, which {url} requires")
-        # The fields are right by now; checking them once more would cost as much as all of the above.
-        request = cls.__new__(cls)
-        _set_endpoint(request, endpoint)
-        _set_params(request, fields)
-        _set_custom_id(request, custom_id)
-        _set_stream(request, stream)
-        return request
+        params = dict(body)
+        endpoint, stream = checked(url, params)
+        return cls(endpoint, params, custom_id, stream)
 
     @property
     def url(self) -> str:
@@ -133,10 +108,25 @@ class Request:
         return {name: value for name, value in self.params.items() if name not in CALL_OPTIONS}
 
 
-# How a frozen class with slots is filled.
-_slots: Any = Request
-_set_endpoint, _set_params = _slots.endpoint.__set__, _slots.params.__set__
-_set_custom_id, _set_stream = _slots.custom_id.__set__, _slots.stream.__set__
+def checked(url: Any, fields: dict[str, Any]) -> tuple[str, bool]:
+    """Return which endpoint a URL stands for and whether it streams, and make a body's fields the parameters of its method.
+
+    Raises:
+        ConfigError: As `Request.from_url`.
+    """
+    stream = fields.pop("stream", None) is True
+    endpoint = _ROUTES.get(url) if type(url) is str else None
+    if endpoint is None:
+        model, method = _model_of(url)
+        endpoint, fields["model"] = _GENERATE, model
+        stream = stream or _METHODS[method]
+    if not CALL_OPTIONS.isdisjoint(fields):
+        name = min(CALL_OPTIONS & fields.keys())
+        raise ConfigError(f"the body holds {name!r}, which is an option of this client and no field of a request")
+    for required in _REQUIRED.get(endpoint) or _required(endpoint):
+        if fields.get(required) is None:
+            raise ConfigError(f"the body has no {required!r}, which {url} requires")
+    return endpoint, stream
 
 
 def _is_object(body: Any) -> bool:

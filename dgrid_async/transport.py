@@ -74,7 +74,7 @@ class CoolDown:
 
     def left(self) -> float:
         """Return the seconds until it ends; 0 or less: there is none."""
-        return self.until - time.monotonic()
+        return self.until and self.until - time.monotonic()
 
     async def wait(self) -> None:
         """Wait until it has ended, and a little longer, so that the calls do not come back as one herd.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -177,6 +177,7 @@ class Job:
         self._make = sender(client, key=lambda line: ledger.key(line.number)) if send is None else send
         self._limiter = limiter_of(client, limits)
         self._concurrency = self._limiter.concurrency
+        self._gathered = ledger.gathered
         self._ordered = ledger.fingerprint.settings.ordered
         # The mutable state: bad lines that wait for their turn; how many calls are under way, and how many in a row nobody
         # answered; whether nothing new is begun, since when nothing is under way then, the failure that is the whole job's,
@@ -220,6 +221,7 @@ class Job:
         try:
             await self._calls(source)
         finally:
+            self._in_flight = 0  # of those cut short, no outcome was seen
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -264,7 +266,7 @@ class Job:
 
     async def _calls(self, source: AsyncGenerator[Some]) -> None:
         async with fan_out(source, self._send, limiter=self._limiter, ordered=self._ordered) as outcomes:
-            reading = asyncio.ensure_future(outcomes.hand_to(self._take))
+            reading = asyncio.ensure_future(outcomes.hand_to(self._take, see=self._see))
             drained = asyncio.ensure_future(self._drained.wait())
             try:
                 await asyncio.wait((reading, drained), return_when=asyncio.FIRST_COMPLETED)
@@ -279,25 +281,24 @@ class Job:
             if not reading.cancelled():
                 reading.result()
 
-    async def _send(self, line: Request, turn: Turn) -> Any:
+    def _send(self, line: Request, turn: Turn) -> Awaitable[Any]:
+        self._in_flight += 1  # until `_see`
         if self._stopping:
             turn.attempts = 0
             raise _NotSentError("the run was stopped before this line was sent")
-        self._in_flight += 1
-        if self._in_flight + len(self._ledger.gathered) > self._concurrency.limit:
+        if self._in_flight + len(self._gathered) > self._concurrency.places:
             self._ledger.flush()
-        try:
-            reply = await self._make(line, turn)
-        except DGridError as error:
-            self._judge(error)
-            raise
-        else:
+        return self._make(line, turn)
+
+    def _see(self, outcome: Outcome) -> None:
+        """Take in that a call has ended."""
+        self._in_flight -= 1
+        if outcome.error is None:
             self._unanswered = 0
-            return reply
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._settle()
+        else:
+            self._judge(outcome.error)
+        if self._stopping:
+            self._settle()
 
     def _judge(self, error: DGridError) -> None:
         """Take in a failure, and stop the run if it is the whole job's."""
@@ -313,9 +314,9 @@ class Job:
         """Write what became of a line, and count it."""
         line: Any = outcome.request
         error, report = outcome.error, self.report
-        if outcome.attempts:
+        if attempts := outcome.attempts:
             report.calls += 1
-            report.attempts += outcome.attempts
+            report.attempts += attempts
             report.latencies.add(outcome.seconds)
         if error is not None and isinstance(error, _NOT_DONE + (APIConnectionError,) * (self._fatal is not None)):
             return  # the next run calls it
@@ -327,18 +328,18 @@ class Job:
             self._fail(line, error)
 
     def _answer(self, line: lines.Line, reply: Any) -> None:
-        ledger, report = self._ledger, self.report
+        ledger = self._ledger
         # Of a plain reply, which nobody has changed, its wire form is what came.
         body = None if line.stream else getattr(reply, "_wire", None)
         if body is None:
             body = reply.to_dict()
-        if not ledger.gathered:
+        if not self._gathered:
             asyncio.get_running_loop().call_soon(self._flush)
         ledger.answer(output.answered(ledger.key(line.number), line.custom_id, reply.request_id, body))
-        report.tokens.count(body)
+        self.report.tokens.count(body)
         if self._prices is not None:
             names = line.params.get("model"), body.get("model"), body.get("modelVersion")
-            report.price(self._prices.cost(Tokens.of(body), *names))
+            self.report.price(self._prices.cost(Tokens.of(body), *names))
 
     def _fail(self, line: lines.Line | lines.BadLine, failure: DGridError | str) -> None:
         self.report.errors[output.BAD_LINE if isinstance(failure, str) else type(failure).__name__] += 1

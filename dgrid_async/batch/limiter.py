@@ -148,17 +148,17 @@ class Limiter:
         self.counts_tokens = self._window is not None
         """True where `leave` wants to know what a call used."""
         # The mutable state: who waits, in turn, and the timer for the first of them; actual over estimated tokens, from so
-        # many calls; when the last pause ends, and when the last attempt was let through.
+        # many calls; when the restart behind the last pause ends, and when the last attempt was let through.
         self._queue: deque[tuple[asyncio.Future[None], Turn]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._ratio, self._settled = 1.0, 0
-        self._paused_until = -math.inf
+        self._restarted = -math.inf
         self._last = -math.inf
 
     @property
     def limit(self) -> int:
         """How many attempts may be under way now."""
-        return int(self.concurrency.limit)
+        return self.concurrency.places
 
     @property
     def in_flight(self) -> int:
@@ -168,8 +168,7 @@ class Limiter:
     @property
     def free(self) -> bool:
         """True where one more could begin and nobody waits to."""
-        concurrency = self.concurrency
-        return concurrency.in_flight + 1 <= concurrency.limit and not self._queue
+        return not (self.concurrency.full or self._queue)
 
     def turn(self, lend: Callable[[], None] | None = None) -> Turn:
         """Return a turn that stands for no request yet.
@@ -183,8 +182,7 @@ class Limiter:
         """Let an attempt through if that can be without waiting."""
         if self._queue:
             return False
-        now = self._clock()
-        if self._wait(turn, now) > 0:
+        if self._wait(turn, now := self._clock()) > 0.0:
             return False
         self._admit(turn, now)
         return True
@@ -251,13 +249,13 @@ class Limiter:
     def _wait(self, turn: Turn, now: float) -> float:
         """Return the seconds until a turn may begin: 0 or less for now, infinity for when another ends."""
         concurrency = self.concurrency
-        if concurrency.in_flight + 1 > concurrency.limit:
+        if concurrency.in_flight >= concurrency.places:
             return math.inf
-        if (left := self._pause()) > 0:
-            self._paused_until = now + left
+        if (left := self._pause()) > 0.0:
+            self._restarted = now + left + _RESTART
             return left
         wait = 0.0
-        if now < self._paused_until + _RESTART:
+        if now < self._restarted:
             wait = self._last + min(_APART, _RESTART / concurrency.limit) - now
         if self._requests is not None:
             wait = max(wait, self._requests.wait(now))

@@ -29,7 +29,7 @@ import orjson
 
 from dgrid_async import codec
 from dgrid_async.errors import ConfigError
-from dgrid_async.request import URLS, Request
+from dgrid_async.request import URLS, Request, checked
 
 __all__ = ["MOST_BYTES", "BadLine", "Line", "Survey", "Unread", "check_endpoint", "parse", "read", "survey", "unread"]
 
@@ -54,7 +54,7 @@ _SAMPLE = 65536
 _POST = "POST"
 
 
-@attrs.frozen
+@attrs.define
 class Line(Request):
     """One line as the request that it is; its custom_id is its number where the file gives none.
 
@@ -63,11 +63,9 @@ class Line(Request):
     """
 
     number: int = 0
-
-
-# How a frozen class with slots is filled.
-_slots: Any = Line
-_set_number = _slots.number.__set__
+    # Not frozen, as other requests are: to fill a frozen one costs twice as much. A plain store needs both.
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
 
 
 @attrs.frozen
@@ -245,33 +243,38 @@ def parse(number: int, text: bytes | None, endpoint: str | None, *, repeated: bo
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
             value = _value(text)
-        if endpoint is not None:
-            if type(value) is not dict:
-                raise ConfigError(f"a body is a JSON object, not a {type(value).__name__}")
-            return _numbered(number, Line.of_fields(endpoint, value, custom_id))
         if type(value) is not dict:
-            raise ConfigError(f"a line is a JSON object, not a {type(value).__name__}")
-        name = value.get("custom_id")
+            raise ConfigError(f"a {'line' if endpoint is None else 'body'} is a JSON object, not a {type(value).__name__}")
+        if endpoint is not None:
+            return _line(number, endpoint, value, custom_id)
+        get = value.get
+        name = get("custom_id")
         if type(name) is not str or not name:
             raise ConfigError("the line has no custom_id, a string that names it")
         custom_id = name
         if repeated:
             raise ConfigError(f"an earlier line has the custom_id {name!r}")
-        if (method := value.get("method", _POST)) != _POST:
+        if (method := get("method", _POST)) != _POST:
             raise ConfigError(f"method={method!r}: every endpoint takes POST")
-        if type(url := value.get("url")) is not str:
+        if type(url := get("url")) is not str:
             raise ConfigError(f"the line has no url: give one of {', '.join(URLS)}")
-        if type(body := value.get("body", {})) is not dict:
-            raise ConfigError(f"a body is a JSON object, not a {type(body).__name__}")
-        return _numbered(number, Line.of_fields(url, body, name))
+        if type(body := get("body")) is not dict:
+            if "body" in value:
+                raise ConfigError(f"a body is a JSON object, not a {type(body).__name__}")
+            body = {}
+        return _line(number, url, body, name)
     except ConfigError as error:
         return BadLine(number, custom_id, error.message)
     except ValueError as error:
         return BadLine(number, custom_id, f"the line is no JSON: {error}")
 
 
-def _numbered(number: int, line: Line) -> Line:
-    _set_number(line, number)
+def _line(number: int, url: str, body: dict[str, Any], custom_id: str | None) -> Line:
+    # Filled by hand: its __init__ would copy the body and check once more what is checked here.
+    line = Line.__new__(Line)
+    fill: Any = line  # to the checkers its base is frozen
+    fill.endpoint, fill.stream = checked(url, body)
+    fill.number, fill.custom_id, fill.params = number, custom_id, body
     return line
 
 

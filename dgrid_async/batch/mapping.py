@@ -142,13 +142,14 @@ class Outcomes:
                 raise StopAsyncIteration
             await fan.wait()
 
-    async def hand_to(self, take: Callable[[Outcome], object]) -> None:
+    async def hand_to(self, take: Callable[[Outcome], object], *, see: Callable[[Outcome], object] | None = None) -> None:
         """Hand every outcome over as it comes, in the task that made it, before its call gives its place up.
 
         This takes the place of the loop over outcomes: nothing waits to be taken, so tasks are never held up by the reader.
 
         Args:
             take: What they are handed to; an error of its own ends the map.
+            see: Told of each before that, and at once even where the outcome waits for its turn; so is an error of its own.
 
         Raises:
             Exception: As the class says.
@@ -156,7 +157,7 @@ class Outcomes:
         Cancel: what is under way goes on until `close`.
         """
         fan = self._fan
-        fan.sink = take
+        fan.sink, fan.see = take, see
         while not fan.ended:
             await fan.wait()
         if fan.error is not None:
@@ -209,8 +210,9 @@ class _Fan:
         self._exhausted = False
         self._stopped = False
         self.error: BaseException | None = None
-        # What takes the outcomes, if it is no loop.
+        # What takes the outcomes, if it is no loop, and what is told of each at once.
         self.sink: Callable[[Outcome], object] | None = None
+        self.see: Callable[[Outcome], object] | None = None
 
     # ------------------------------------------------------------------------------------------------------- the reader
 
@@ -281,10 +283,6 @@ class _Fan:
     def _over(self) -> bool:
         return self._exhausted or self._stopped
 
-    @property
-    def _full(self) -> bool:
-        return self._pulled - self._handed >= self._limiter.concurrency.limit + self._window
-
     def _make_room(self) -> None:
         """Let one task look whether it may pull."""
         while self._crowd and not self._pulling:
@@ -300,14 +298,16 @@ class _Fan:
         self._crowd.clear()
 
     async def _work(self) -> None:
-        limiter, send = self._limiter, self._send
-        turn = limiter.turn(self._grow)
+        limiter, send, window = self._limiter, self._send, self._window
+        concurrency, turn = limiter.concurrency, limiter.turn(self._grow)
         while True:
-            while (self._pulling or self._full) and not (self._exhausted or self._stopped):
+            while not (self._exhausted or self._stopped) and (
+                self._pulling or self._pulled - self._handed >= concurrency.places + window
+            ):
                 waiter = asyncio.get_running_loop().create_future()
                 self._crowd.append(waiter)
                 await waiter
-            if self._over:
+            if self._exhausted or self._stopped:
                 break
             request: Any = next(self._at_hand, _NONE)  # whatever the caller has in there
             if request is _NONE:
@@ -361,7 +361,9 @@ class _Fan:
 
     def _deliver(self, outcome: Outcome) -> None:
         self._done += 1
-        sink = self._ready.append if self.sink is None else self.sink
+        if self.see is not None:
+            self.see(outcome)
+        sink = self.sink or self._ready.append
         if not self._ordered:
             sink(outcome)
         else:

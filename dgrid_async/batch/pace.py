@@ -31,18 +31,23 @@ class Concurrency:
     Args:
         most: Where the rise ends.
         fixed: Keep to `most`, whatever is refused.
+
+    Attributes:
+        in_flight: How many are.
+        places: How many may be: `limit`, its fraction left out. What is asked for every call is asked of whole numbers.
     """
 
     __slots__ = (
         "_answers",
         "_floor",
+        "_limit",
         "_pressed",
         "_pressed_before",
         "_slow_start",
         "ceiling",
         "in_flight",
-        "limit",
         "most",
+        "places",
         "round",
     )
 
@@ -52,6 +57,7 @@ class Concurrency:
         # cuts this is and how deep it may go; whether no refusal has come yet; and by round trips, of so many answers as may
         # be under way: answers in this one, and whether there were ever as many under way as may be, in it and the last.
         self.in_flight = 0
+        self.places = 0
         self.limit = float(most if fixed else min(_FIRST, most))
         self.ceiling = math.inf
         self.round = -1 if fixed else 0
@@ -61,14 +67,24 @@ class Concurrency:
         self._pressed = self._pressed_before = False
 
     @property
+    def limit(self) -> float:
+        """How many may be under way, with the part of one that is not reached yet."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: float) -> None:
+        self._limit = limit
+        self.places = int(limit)
+
+    @property
     def full(self) -> bool:
         """True while no further attempt may begin."""
-        return self.in_flight + 1 > self.limit
+        return self.in_flight >= self.places
 
     def begin(self) -> tuple[int, int]:
         """Count an attempt in; return its round and how many are under way with it."""
         self.in_flight += 1
-        if self.in_flight + 1 > self.limit:
+        if self.in_flight >= self.places:
             self._pressed = True
         return self.round, self.in_flight
 

@@ -56,9 +56,9 @@ class Tokens:
 
     def count(self, body: Any) -> None:
         """Add the tokens that a reply's wire form counts."""
-        if not isinstance(body, dict):
+        if type(body) is not dict:
             return
-        if isinstance(usage := body.get("usage"), dict):
+        if type(usage := body.get("usage")) is dict:
             get = usage.get
             if body.get("type") == "message":
                 given, taken = _count(get("cache_read_input_tokens")), _count(get("cache_creation_input_tokens"))
@@ -71,11 +71,11 @@ class Tokens:
             read, details, written, reasoned = _RESPONSES if "input_tokens" in usage else _CHAT
             self.input += _count(get(read))
             self.output += _count(get(written))
-            if isinstance(cached := get(details), dict):
+            if type(cached := get(details)) is dict:
                 self.cached_input += _count(cached.get("cached_tokens"))
-            if isinstance(thought := get(reasoned), dict):
+            if type(thought := get(reasoned)) is dict:
                 self.reasoning += _count(thought.get("reasoning_tokens"))
-        elif isinstance(usage := body.get("usageMetadata"), dict):
+        elif type(usage := body.get("usageMetadata")) is dict:
             get = usage.get
             thoughts = _count(get("thoughtsTokenCount"))
             self.input += _count(get("promptTokenCount")) + _count(get("toolUsePromptTokenCount"))
@@ -110,27 +110,25 @@ class Latencies:
     """How long calls took: percentiles, right to 2 %, in some kilobytes for any number of calls."""
 
     def __init__(self) -> None:
-        self._buckets: Counter[int] = Counter()
-        self._count = 0
+        self._buckets: dict[int, int] = {}
         self._most = 0.0
 
     def add(self, seconds: float) -> None:
         """Take one in."""
         bucket = ceil(log(seconds) / _GROWTH) if seconds > _LEAST else _FIRST
-        self._buckets[bucket] += 1
-        self._count += 1
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         if seconds > self._most:  # noqa: PLR1730 -- once a call
             self._most = seconds
 
     def update(self, other: Latencies) -> None:
         """Take in what another holds."""
-        self._buckets.update(other._buckets)
-        self._count += other._count
+        for bucket, count in other._buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
         self._most = max(self._most, other._most)
 
     def percentile(self, share: float) -> float | None:
         """Return the seconds within which this share of the calls ended, from 0 to 1; None where there was no call."""
-        wanted, seen = share * self._count, 0
+        wanted, seen = share * sum(self._buckets.values()), 0
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen >= wanted:

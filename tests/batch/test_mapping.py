@@ -772,6 +772,26 @@ async def test_outcomes_are_handed_over_before_their_calls_give_up_their_places(
     assert all(1 <= in_flight <= 3 for _, in_flight in seen)
 
 
+async def test_an_outcome_that_waits_for_its_turn_is_seen_at_once() -> None:
+    others, seen, taken = asyncio.Event(), [], []
+
+    async def send(request: Request, _turn: Turn) -> str:
+        if request.custom_id == "0":
+            await others.wait()
+        return "x"
+
+    def see(outcome: Outcome) -> None:
+        seen.append(outcome.index)
+        if len(seen) == 9:
+            assert not taken
+            others.set()
+
+    requests = (Request("responses", {"model": "m"}, str(n)) for n in range(10))
+    async with fan_out(requests, send, limiter=fixed(3), ordered=True) as outcomes, asyncio.timeout(10):
+        await outcomes.hand_to(lambda outcome: taken.append(outcome.index), see=see)
+    assert (seen, taken) == ([*range(1, 10), 0], list(range(10)))
+
+
 async def test_requests_at_hand_together_are_begun_together() -> None:
     """Tasks that waited for the input all have their share of what it gives at once."""
     together = asyncio.Barrier(4)
