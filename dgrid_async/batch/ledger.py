@@ -316,7 +316,7 @@ class Ledger:
 
     def key(self, number: int) -> str:
         """Return the id of a line's answer, which is the Idempotency-Key of its call."""
-        return f"{self._key}{number}"
+        return self._key + str(number)
 
     def left(self) -> Generator[list[Unread]]:
         """Yield the lines that were not done, some at a time, not looked into.

@@ -363,7 +363,7 @@ class _Fan:
         self._done += 1
         if self.see is not None:
             self.see(outcome)
-        sink = self.sink or self._ready.append
+        sink = self._ready.append if self.sink is None else self.sink
         if not self._ordered:
             sink(outcome)
         else:

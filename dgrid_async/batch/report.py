@@ -10,7 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping
-from math import ceil, log
+from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ __all__ = ["Latencies", "Prices", "Report", "Tokens"]
 
 _MILLION = 1_000_000
 # Two neighbouring buckets are this far apart, so a percentile is right to a hundredth.
-_GROWTH = log(1.02)
+_GROWTH = log2(1.02)
 _LEAST = 1e-6
-_FIRST = ceil(log(_LEAST) / _GROWTH)
+_FIRST = ceil(log2(_LEAST) / _GROWTH)
 _CHAT = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
 _RESPONSES = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
 
@@ -115,7 +115,7 @@ class Latencies:
 
     def add(self, seconds: float) -> None:
         """Take one in."""
-        bucket = ceil(log(seconds) / _GROWTH) if seconds > _LEAST else _FIRST
+        bucket = ceil(log2(seconds) / _GROWTH) if seconds > _LEAST else _FIRST
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         if seconds > self._most:  # noqa: PLR1730 -- once a call
             self._most = seconds
@@ -132,7 +132,7 @@ class Latencies:
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen >= wanted:
-                return min(math.exp(bucket * _GROWTH), self._most)
+                return min(math.exp2(bucket * _GROWTH), self._most)
         return None
 
 
