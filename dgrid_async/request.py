@@ -115,7 +115,7 @@ def checked(url: Any, fields: dict[str, Any]) -> tuple[str, bool]:
         ConfigError: As `Request.from_url`.
     """
     stream = fields.pop("stream", None) is True
-    endpoint = _ROUTES.get(url) if type(url) is str else None
+    endpoint = _ROUTES.get(url) if isinstance(url, str) else None
     if endpoint is None:
         model, method = _model_of(url)
         endpoint, fields["model"] = _GENERATE, model

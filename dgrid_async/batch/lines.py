@@ -246,35 +246,32 @@ def parse(number: int, text: bytes | None, endpoint: str | None, *, repeated: bo
             value = _value(text)
         if type(value) is not dict:
             raise ConfigError(f"a {'line' if endpoint is None else 'body'} is a JSON object, not a {type(value).__name__}")
-        if endpoint is not None:
-            return _line(number, endpoint, value, custom_id)
-        get = value.get
-        name = get("custom_id")
-        if type(name) is not str or not name:
-            raise ConfigError("the line has no custom_id, a string that names it")
-        custom_id = name
-        if repeated:
-            raise ConfigError(f"an earlier line has the custom_id {name!r}")
-        if (method := get("method", _POST)) != _POST:
-            raise ConfigError(f"method={method!r}: every endpoint takes POST")
-        if type(url := get("url")) is not str:
-            raise ConfigError(f"the line has no url: give one of {', '.join(URLS)}")
-        if type(body := get("body")) is not dict:
-            if "body" in value:
-                raise ConfigError(f"a body is a JSON object, not a {type(body).__name__}")
-            body = {}
-        return _line(number, url, body, name)
+        url: Any = endpoint
+        body: Any = value
+        if endpoint is None:
+            get = value.get
+            name = get("custom_id")
+            if type(name) is not str or not name:
+                raise ConfigError("the line has no custom_id, a string that names it")
+            custom_id = name
+            if repeated:
+                raise ConfigError(f"an earlier line has the custom_id {name!r}")
+            if (method := get("method", _POST)) != _POST:
+                raise ConfigError(f"method={method!r}: every endpoint takes POST")
+            if type(url := get("url")) is not str:
+                raise ConfigError(f"the line has no url: give one of {', '.join(URLS)}")
+            if type(body := get("body")) is not dict:
+                if "body" in value:
+                    raise ConfigError(f"a body is a JSON object, not a {type(body).__name__}")
+                body = {}
+        # Filled by hand: its __init__ would copy the body and check once more what is checked here.
+        line = Line.__new__(Line)
+        fill: Any = line  # to the checkers its base is frozen
+        fill.endpoint, fill.stream = checked(url, body)
     except ConfigError as error:
         return BadLine(number, custom_id, error.message)
     except ValueError as error:
         return BadLine(number, custom_id, f"the line is no JSON: {error}")
-
-
-def _line(number: int, url: str, body: dict[str, Any], custom_id: str | None) -> Line:
-    # Filled by hand: its __init__ would copy the body and check once more what is checked here.
-    line = Line.__new__(Line)
-    fill: Any = line  # to the checkers its base is frozen
-    fill.endpoint, fill.stream = checked(url, body)
     fill.number, fill.custom_id, fill.params = number, custom_id, body
     return line
 

@@ -300,15 +300,12 @@ class _Fan:
     async def _work(self) -> None:
         limiter, send, window = self._limiter, self._send, self._window
         concurrency, turn = limiter.concurrency, limiter.turn(self._grow)
-        while True:
-            while not (self._exhausted or self._stopped) and (
-                self._pulling or self._pulled - self._handed >= concurrency.places + window
-            ):
+        while not (self._exhausted or self._stopped):
+            if self._pulling or self._pulled - self._handed >= concurrency.places + window:
                 waiter = asyncio.get_running_loop().create_future()
                 self._crowd.append(waiter)
                 await waiter
-            if self._exhausted or self._stopped:
-                break
+                continue
             request: Any = next(self._at_hand, _NONE)  # whatever the caller has in there
             if request is _NONE:
                 if self._source is None:
