@@ -34,7 +34,7 @@ from dgrid_async.wire import (
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["converter", "structure", "structurer"]
+__all__ = ["converter", "lazy", "structure", "structurer"]
 
 T = TypeVar("T")
 Hook = Callable[[Any], Any]
@@ -86,8 +86,8 @@ def _class_hook(cls: type[WireObject]) -> Hook:
     return cast("Hook", converter().get_structure_hook(cls))
 
 
-def _lazy(table: dict[Any, Any], key: Any, cls: type[WireObject]) -> Hook:
-    """Return a function that makes the class's own on the first call, and puts that in its place."""
+def lazy(table: dict[Any, Any], key: Any, cls: type[WireObject]) -> Hook:
+    """Return a structuring function that makes the class's own on the first call, and puts that in its place."""
 
     def first(value: Any) -> Any:
         table[key] = _class_hook(cls)
@@ -115,14 +115,15 @@ def _compile(cls: type[WireObject]) -> Callable[..., Any]:
     """
     if issubclass(cls, Unknown):
         return _compile_unknown(cls)
-    scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "MismatchError": MismatchError}
+    scope: dict[str, Any] = {"new": object.__new__, "arguments": (cls,), "MismatchError": MismatchError}
     fields = [_Source(i, field, cls, scope) for i, field in enumerate(fields_of(cls))]
     opening = [
         "def structure(d, _=None):",
         " if d.__class__ is not dict:",
         f"  raise MismatchError({cls.__name__!r}, 'an object', d)",
     ]
-    begin = [" self = new(cls)", " self._wire = d"]
+    # Called with a tuple that is there already: for `new(cls)` one would be made and thrown away for each object.
+    begin = [" self = new(*arguments)", " self._wire = d"]
     end = [*([" self.__attrs_post_init__()"] if hasattr(cls, "__attrs_post_init__") else []), " return self"]
     whole = _function([*opening, *begin, *(line for field in fields for line in field.asked), *end], scope)
     if len(fields) <= _NARROW:
@@ -231,14 +232,14 @@ def _value_lines(i: int, field: Field, place: str, default: str, scope: dict[str
         return [null]
     hook = f"hook{i}"
     if get_origin(hint) is list and is_wire_class(get_args(hint)[0]):
-        scope[hook] = _lazy(scope, hook, get_args(hint)[0])
+        scope[hook] = lazy(scope, hook, get_args(hint)[0])
         return [
             null,
             f"elif v.__class__ is not list: raise MismatchError({place!r}, 'an array', v)",
             # Most lists of a delta are of one, and a comprehension is a call.
             f"else: v = [{hook}(v[0])] if len(v) == 1 else [{hook}(item) for item in v]",
         ]
-    scope[hook] = _lazy(scope, hook, hint) if is_wire_class(hint) else _hook(hint, place)
+    scope[hook] = lazy(scope, hook, hint) if is_wire_class(hint) else _hook(hint, place)
     return [null, f"else: v = {hook}(v)"]
 
 
@@ -252,7 +253,7 @@ def _hook(hint: Any, place: str) -> Hook:
         return lambda value: value
     if is_wire_class(hint):
         table: dict[str, Any] = {}
-        table["hook"] = _lazy(table, "hook", hint)
+        table["hook"] = lazy(table, "hook", hint)
         return lambda value: table["hook"](value)  # noqa: PLW0108 -- the first call puts another there
     scalar = scalar_of(hint)
     if scalar is not None:
@@ -300,7 +301,7 @@ def _union_hook(members: tuple[Any, ...], place: str) -> Hook:
     by_tag: dict[Any, Hook] = {}
     for cls in known:
         for tag in _tags(cls):
-            by_tag[tag] = _lazy(by_tag, tag, cls)
+            by_tag[tag] = lazy(by_tag, tag, cls)
     by_kind: dict[type, Hook] = {}
     for member in flat:
         kind = get_origin(member) or member

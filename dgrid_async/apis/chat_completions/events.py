@@ -7,6 +7,7 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
@@ -20,7 +21,7 @@ from dgrid_async.apis.chat_completions.types import (
     Role,
     ServiceTier,
 )
-from dgrid_async.structuring import structure, structurer
+from dgrid_async.structuring import lazy, structure
 from dgrid_async.wire import Unknown, WireObject, wire_type
 
 __all__ = [
@@ -175,8 +176,10 @@ def decode_event(data: dict[str, Any]) -> Event | None:
     """
     if data.get("object") != "chat.completion.chunk":
         return _decode_other(data)
-    chunk: ChatCompletionChunk = structurer(ChatCompletionChunk)(data)
-    return chunk
+    return _structure(data)
+
+
+_structure: Callable[[dict[str, Any]], ChatCompletionChunk] = lazy(globals(), "_structure", ChatCompletionChunk)
 
 
 def _decode_other(data: dict[str, Any]) -> Event | None:

@@ -7,10 +7,11 @@ Source: https://ai.google.dev/api/generate-content#method:-models.streamgenerate
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dgrid_async.apis.generate_content.types import GenerateContentResponse
-from dgrid_async.structuring import structurer
+from dgrid_async.structuring import lazy
 
 __all__ = ["Event", "decode_event", "text_of"]
 
@@ -27,8 +28,10 @@ def decode_event(data: dict[str, Any]) -> Event | None:
     """
     if "candidates" not in data and (not data or data.get("type") == "ping"):
         return None
-    event: Event = structurer(GenerateContentResponse)(data)
-    return event
+    return _structure(data)
+
+
+_structure: Callable[[dict[str, Any]], Event] = lazy(globals(), "_structure", GenerateContentResponse)
 
 
 def text_of(event: Event) -> str:
