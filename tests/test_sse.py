@@ -245,6 +245,38 @@ def test_what_stands_before_the_data_may_change_at_each_event() -> None:
         assert [item for n in order for item in apart.payloads(blocks[n] + b"\n\n")] == wanted
 
 
+@pytest.mark.parametrize("lead", [b"data: ", b"event: x\ndata: "])
+@pytest.mark.parametrize("behind", [b"", b"\n", b"ev", b"data: 5", b"data: 5\n"])
+def test_among_events_of_one_line_each_another_is_seen(lead: bytes, behind: bytes) -> None:
+    others = [b"2", b"2\nid: 7", b"2\n: no field", b"2\ndata: 3", b"2\n", b"", b"2\r", b"2\n\n: no field", b"2\n\ndata:3"]
+    first = lead + b"0\n\n"
+    for other in others:
+        data = first + b"".join(lead + item + b"\n\n" for item in (b"1", other, b"4")) + behind
+        whole = [as_data(item) for item in taken(data, [len(first)])]
+        assert whole == [as_data(item) for item in taken(data, range(1, len(data)))]
+        compare(data, [len(first)])
+    compare(first + lead + b"1\n\n" + lead + b"2\n{\n\n" + behind, [len(first)])
+
+
+@pytest.mark.parametrize("lead", [b"data: ", b"event: x\ndata: "])
+def test_events_of_one_line_each_cost_no_call_of_their_own(lead: bytes) -> None:
+    decoder = SSEDecoder()
+    decoder.payloads(lead + b"0\n\n")
+
+    def calls(count: int) -> int:
+        seen: list[str] = []
+        sys.setprofile(lambda _, event, __: seen.append(event))
+        try:
+            payloads = decoder.payloads((lead + b"1\n\n") * count + lead)
+        finally:
+            sys.setprofile(None)
+        assert payloads == [b"1"] * count
+        decoder.payloads(b"2\n\n")
+        return len(seen)
+
+    assert calls(1) == calls(100)
+
+
 @pytest.mark.parametrize("name", ["error", "ping", "error_event"])
 def test_names_that_tell_something_are_kept(name: str) -> None:
     payloads = SSEDecoder().payloads(f"event: {name}\ndata: x\n\n".encode())
