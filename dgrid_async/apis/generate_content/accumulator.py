@@ -26,7 +26,6 @@ from typing import Any
 from dgrid_async.apis.generate_content.events import Event
 from dgrid_async.apis.generate_content.types import (
     Candidate,
-    Content,
     FunctionCall,
     GenerateContentResponse,
     Part,
@@ -76,13 +75,14 @@ class GenerateContentAccumulator:
 
     def add(self, event: Event) -> None:
         """Take in one event."""
-        wire = getattr(event, "_wire", None)
-        if wire is None:  # the caller made it
+        try:
+            wire = event._wire  # noqa: SLF001 -- as `_wire` below, without its call for each event
+        except AttributeError:  # the caller made it
             self.add(structure(event.to_dict(), GenerateContentResponse))
             return
         candidates = event.candidates
         usage = event.usage_metadata
-        if usage is not None and usage._wire:  # noqa: SLF001 -- as `_wire` below, without its call for each event
+        if usage is not None and usage._wire:  # noqa: SLF001 -- as above
             self._usage = usage
         # Candidates, counts, model and id: then so many fields are these and no others.
         if (
@@ -159,8 +159,22 @@ class _Candidate:
     def add(self, candidate: Candidate) -> None:
         content = candidate.content
         if content is not None:
-            self._add_content(content)
-        wire = candidate._wire  # noqa: SLF001 -- of what was decoded; see `_wire`
+            wire = content._wire  # noqa: SLF001 -- of what was decoded; see `_wire`
+            known = self._content
+            if known is None or "role" not in known or len(wire) > 2:  # noqa: PLR2004 -- `parts` and `role` alone
+                self._content = {**(known or {}), **_without_nulls(wire)}
+            for part in content.parts:
+                text = part.text
+                if text and self._kind is _PLAIN and len(part._wire) == 1:  # noqa: SLF001 -- as above
+                    pieces = self._pieces
+                    pieces.append(text)
+                    if not len(pieces) % PIECES:
+                        fold(pieces)
+                elif text is None:
+                    self._add_other(part)
+                else:
+                    self._add_text(part, text)
+        wire = candidate._wire  # noqa: SLF001 -- as above
         if len(wire) > 2 or content is None or candidate.index is None:  # noqa: PLR2004 -- `content` and `index` alone
             self._add_fields(wire)
         elif "index" not in self._fields:
@@ -174,22 +188,6 @@ class _Candidate:
             parts = [part.merged() if isinstance(part, _Call) else part for part in self._parts]
             merged["content"] = {**self._content, "parts": parts}
         return merged
-
-    def _add_content(self, content: Content) -> None:
-        wire = content._wire  # noqa: SLF001 -- as above
-        known = self._content
-        if known is None or "role" not in known or len(wire) > 2:  # noqa: PLR2004 -- `parts` and `role` alone
-            self._content = {**(known or {}), **_without_nulls(wire)}
-        for part in content.parts:
-            text = part.text
-            if text is None:
-                self._add_other(part)
-            elif text and self._kind is _PLAIN and len(part._wire) == 1:  # noqa: SLF001 -- as above
-                self._pieces.append(text)
-                if not len(self._pieces) % PIECES:
-                    fold(self._pieces)
-            else:
-                self._add_text(part, text)
 
     def _add_text(self, part: Part, text: str) -> None:
         wire = _wire(part)
