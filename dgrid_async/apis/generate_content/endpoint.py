@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import (
     Any,
     Union,
@@ -69,16 +69,19 @@ def encode(params: Mapping[str, Any], stream: bool) -> Target:  # noqa: FBT001 -
     Raises:
         ConfigError: The model is no id, or contents or config hold what has no form on the wire.
     """
-    path = _path(params["model"], "streamGenerateContent" if stream else "generateContent")
-    return Target(path, _body(params), {"alt": "sse"} if stream else {})
-
-
-def _path(model: Any, method: str) -> str:
-    """Return the route of a model: its id's slashes stay, and a colon in it is quoted, or it would end the id."""
-    name = model.removeprefix("models/") if isinstance(model, str) else ""
-    if not name or {"", ".", ".."}.intersection(name.split("/")):
+    model = params["model"]
+    place = _place_of(model) if isinstance(model, str) else ""
+    if not place:
         raise ConfigError(f"model={model!r}: give a model's id, such as 'google/gemini-2.5-flash'")
-    return f"/v1/models/{quote(name, safe='/')}:{method}"
+    method = "streamGenerateContent" if stream else "generateContent"
+    return Target(f"/v1/models/{place}:{method}", _body(params), {"alt": "sse"} if stream else {})
+
+
+@lru_cache(maxsize=128)
+def _place_of(model: str) -> str:
+    """Return a model's place in the route, or nothing for what is no id; its slashes stay, and a colon would end it."""
+    name = model.removeprefix("models/")
+    return "" if {"", ".", ".."}.intersection(name.split("/")) else quote(name, safe="/")
 
 
 def _body(params: Mapping[str, Any]) -> Wire:
@@ -135,6 +138,8 @@ def _place(name: str, value: Any, body: Wire, generation: Wire, *, unknown: Wire
 
 def _contents(value: Any) -> list[Wire]:
     """Return the messages that someone meant by a text, a part, a message, or a list of them."""
+    if isinstance(value, str):
+        return [{"role": "user", "parts": [{"text": value}]}]
     messages: list[Wire] = []
     open_role = None  # whose message the last one is, while loose parts may still join it
     for item in _items(value):
@@ -190,7 +195,7 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray, memoryview, Mapping))
+    return not isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) and isinstance(value, Iterable)
 
 
 # ------------------------------------------------------------------------------------------------------------- spelling
