@@ -6,7 +6,6 @@ This module never changes what it copies, and knows no wire format by name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from dgrid_async.wire import Unknown, WireObject, fields_of
@@ -26,8 +25,8 @@ def copied(value: T) -> T:
     """
     kind: type[Any] = value.__class__
     if kind is not dict and kind is not list:
-        copy = _copier(kind)
-        return value if copy is None else cast("T", copy(value))
+        copy = _COPIERS[kind]
+        return value if copy is None else copy(value)
     root: Any = value.copy()  # type: ignore[attr-defined]  # seen by its class
     todo: list[Any] = [root]
     while todo:
@@ -42,9 +41,15 @@ def copied(value: T) -> T:
     return cast("T", root)
 
 
+class _Known(dict[str, Any]):
+    """The JSON behind a copy where the class knows every field of it: copies of the copy share it, and need not look."""
+
+    __slots__ = ()
+
+
 _COPY = {
-    "object": "of(v.__class__)(v)",
-    "objects": "[of(v[0].__class__)(v[0])] if len(v) == 1 else [of(item.__class__)(item) for item in v]",
+    "object": "of[type(v)](v)",
+    "objects": "[of[type(v[0])](v[0])] if len(v) == 1 else [of[type(item)](item) for item in v]",
     "anything": "copied(v)",
 }
 
@@ -60,13 +65,20 @@ def _made_copier(cls: type[Any]) -> Copier | None:
         return lambda value: cls(value.type, copied(value.data))
     fields = fields_of(cls)
     known = frozenset(field.wire_name for field in fields)
-    scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "known": known, "copied": copied, "of": _copier}
+    scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "known": known, "Known": _Known}
+    scope |= {"copied": copied, "of": _COPIERS}
     lines = [
         "def copy(came):",
         " self = new(cls)",
-        " if (d := getattr(came, '_wire', None)) is not None:",  # a default has none
+        " try:",
+        "  d = came._wire",
+        " except AttributeError:",  # a default has none
+        "  pass",
+        " else:",
         # Of the JSON behind it nobody is handed more than the fields that the class does not know.
-        "  self._wire = d if known.issuperset(d) else {n: v if n in known else copied(v) for n, v in d.items()}",
+        "  if type(d) is not Known:",
+        "   d = Known(d) if known.issuperset(d) else {n: v if n in known else copied(v) for n, v in d.items()}",
+        "  self._wire = d",
     ]
     for field in fields:
         if field.holds == "scalar":
@@ -78,5 +90,13 @@ def _made_copier(cls: type[Any]) -> Copier | None:
     return cast("Copier", scope["copy"])
 
 
-# Named with its type, because a type checker takes a class whose objects do not hash for one that does not either.
-_copier = cast("Callable[[type[Any]], Copier | None]", lru_cache(maxsize=None)(_made_copier))
+class _Copiers(dict[type[Any], "Copier | None"]):
+    """The functions by their classes, each made when it is first asked for."""
+
+    def __missing__(self, cls: type[Any]) -> Copier | None:
+        copier = self[cls] = _made_copier(cls)
+        return copier
+
+
+# Not `lru_cache`, a call of which costs more than the copy of a small object.
+_COPIERS = _Copiers()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import attrs
+import pytest
 
 from dgrid_async.copies import copied
 from dgrid_async.structuring import structure
@@ -22,7 +24,8 @@ class Holder(WireObject):
     made: TextPart = attrs.field(factory=TextPart)
 
 
-def test_a_copy_is_equal_and_shares_nothing_that_can_change() -> None:
+@pytest.mark.parametrize("generation", [1, 2, 3])
+def test_a_copy_is_equal_and_shares_nothing_that_can_change(generation: int) -> None:
     data = {
         "part": {"type": "text", "text": "a", "kept": {"x": 1}},
         "parts": [{"type": "call", "input": {"x": 1}}],
@@ -32,6 +35,8 @@ def test_a_copy_is_equal_and_shares_nothing_that_can_change() -> None:
     }
     before = json.dumps(data)
     held = structure(data, Holder)
+    for _ in range(generation - 1):
+        held = copied(held)
     one = copied(held)
     assert one == held
     assert json.dumps(one.to_dict()) == before
@@ -50,6 +55,13 @@ def test_a_copy_is_equal_and_shares_nothing_that_can_change() -> None:
     one.made.text = "mine"
     assert json.dumps(held.to_dict()) == json.dumps(data) == before
     assert held.made.text == ""
+
+
+def test_a_copy_of_a_copy_can_be_pickled() -> None:
+    one = copied(copied(structure({"part": {"type": "text", "text": "a", "kept": 1}}, Holder)))
+    found = pickle.loads(pickle.dumps(one))  # noqa: S301 -- made in the line itself
+    assert found == one
+    assert found.to_dict() == one.to_dict()
 
 
 def test_lists_of_any_length_are_copied() -> None:

@@ -30,7 +30,6 @@ from dgrid_async.apis.chat_completions.events import (
 )
 from dgrid_async.apis.chat_completions.types import (
     ChatCompletion,
-    ChatCompletionMessageFunctionToolCall,
     ChatCompletionMessageToolCall,
     ChatCompletionTokenLogprob,
     Choice,
@@ -99,8 +98,9 @@ class ChatCompletionAccumulator:
         """
         if not isinstance(event, ChatCompletionChunk):
             return
-        wire = getattr(event, "_wire", None)
-        if wire is None:  # the caller made it
+        try:
+            wire = event._wire  # noqa: SLF001 -- `extra` and `to_dict()` make copies, which each chunk would pay for
+        except AttributeError:  # the caller made it
             self.add(structure(event.to_dict(), ChatCompletionChunk))
             return
         if [*wire] != self._routine or event.system_fingerprint != self._fingerprint or event.service_tier != self._tier:
@@ -112,7 +112,7 @@ class ChatCompletionAccumulator:
         if choices and self.progress is not OPEN:
             self._refuse_second_stream(event)
         for choice in choices:
-            said = choice._wire  # noqa: SLF001 -- `extra` and `to_dict()` make copies, which each chunk would pay for
+            said = choice._wire  # noqa: SLF001 -- as above
             state = self._choices.get(choice.index)
             if state is None or len(choices) > 1:
                 state = self._choice(choice, choices)
@@ -148,10 +148,10 @@ class ChatCompletionAccumulator:
                 body["contents"] = list(self._contents)
             if self._usage is not None:
                 body["usage"] = self._usage.to_dict()
-            self._template = structure(body, ChatCompletion)
+            self._template = copied(structure(body, ChatCompletion))  # copies of a copy are cheaper
         completion = copied(self._template)
-        for choice, state in zip(completion.choices, self._templated, strict=True):
-            state.fill(choice)
+        for place, state in enumerate(self._templated):
+            state.fill(completion.choices[place])
         return completion
 
     def _take_head(self, chunk: ChatCompletionChunk, wire: dict[str, Any]) -> None:
@@ -357,16 +357,21 @@ class _ToolCalls:
     its id; and with neither the last one is, unless another name shows that it is over.
     """
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_last")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_growing", "_last", "_texts")
 
     def __init__(self) -> None:
         self._calls: list[tuple[int, _Fields]] = []
         self._by_index: dict[int, _Fields] = {}
         self._by_id: dict[tuple[int | None, str], _Fields] = {}
         self._last: _Fields | None = None
+        # Until more of a call changes than the text of its arguments: these texts by the call's index, as far as they
+        # were asked for, and by its place in the last `plain`.
+        self._growing: dict[int, _Text] = {}
+        self._texts: list[tuple[int, _Text]] = []
 
     def add(self, delta: ChoiceDeltaToolCall, fields: dict[str, Any]) -> None:
         """Take in a piece of a call."""
+        self._growing.clear()
         # Nearly every piece has an index that is known and no id.
         call = None if delta.id else self._by_index.get(delta.index)  # type: ignore[arg-type]  # None finds none
         call = call or self._find(delta)
@@ -385,24 +390,30 @@ class _ToolCalls:
 
     def grow(self, delta: ChoiceDeltaToolCall, fields: dict[str, Any]) -> bool:
         """Take in a piece that only adds to the arguments of a call, and return whether it is one."""
-        said = fields.get("function")
-        if delta.id or not _PIECE.issuperset(fields) or not isinstance(said, dict) or len(said) > 1:
+        index = delta.index
+        if index is None:
             return False
-        call = self._by_index.get(delta.index)  # type: ignore[arg-type]  # None finds none
-        text = None if call is None else _arguments(call)
+        text = self._growing.get(index)
+        if text is None:
+            call = self._by_index.get(index)
+            text = None if call is None else _arguments(call)
+            if text is None:
+                return False
+            self._growing[index] = text
+        said = fields.get("function")
+        if not said or len(said) > 1 or not _PIECE.issuperset(fields) or delta.id:
+            return False
         piece = said.get("arguments")
-        if text is None or not isinstance(piece, str):
+        if piece.__class__ is not str:
             return False
         text.append(piece)
-        self._last = call
+        self._last = self._by_index[index]
         return True
 
     def fill(self, calls: list[ChatCompletionMessageToolCall]) -> None:
         """Bring copies of these calls up to now, as `_Choice.fill`."""
-        for call, state in zip(calls, self._in_order(), strict=True):
-            text = _arguments(state)
-            if text is not None and isinstance(call, ChatCompletionMessageFunctionToolCall):
-                call.function.arguments = text.plain()
+        for place, text in self._texts:
+            calls[place].function.arguments = text.plain()  # type: ignore[union-attr]  # else it has no such text
 
     def _in_order(self) -> list[_Fields]:
         """Return the calls in the order of their indices and then of their coming."""
@@ -410,7 +421,9 @@ class _ToolCalls:
 
     def plain(self) -> list[dict[str, Any]]:
         """Return the JSON of the calls so far, in order."""
-        calls = [call.plain() for call in self._in_order()]
+        under_way = self._in_order()
+        self._texts = [(place, text) for place, call in enumerate(under_way) if (text := _arguments(call)) is not None]
+        calls = [call.plain() for call in under_way]
         for call in calls:
             # A request that takes the call back must have the text, be it empty.
             if isinstance(call.get("function"), dict) and call["function"].get("arguments") is None:

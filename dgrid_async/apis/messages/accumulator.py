@@ -17,7 +17,6 @@ This module never does I/O and holds no event after `add`.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from dgrid_async import codec
@@ -159,7 +158,10 @@ class _Block:
             return _structured({**copied(self.shell), **grown})
         if self._template is None or [*grown] != self._templated:
             self._templated = [*grown]
-            self._template = _structured({**copied(self.shell), **{name: {} if name == "input" else "" for name in grown}})
+            template = _structured({**copied(self.shell), **{name: {} if name == "input" else "" for name in grown}})
+            for name in grown:  # each copy gets its own
+                setattr(template, name, None)
+            self._template = copied(template)  # copies of a copy are cheaper
         block = copied(self._template)
         for name, value in grown.items():
             setattr(block, name, value)
@@ -184,8 +186,10 @@ class _Block:
         """Return the parser, having read the text to its end or first fault."""
         if self._parser is None:
             self._parser = PartialJSON()
-        with suppress(ValueError):  # what was complete before the fault stands
+        try:  # noqa: SIM105 -- `suppress` costs four calls at each look
             self._parser.feed(text[self._fed :])
+        except ValueError:
+            pass  # what was complete before the fault stands
         self._fed = len(text)
         return self._parser
 
@@ -273,7 +277,7 @@ class MessageAccumulator:
             data = {**copied(self._message), "content": []}
             if self._usage is not None:
                 data["usage"] = copied(self._usage)
-            self._template = structure(data, Message)
+            self._template = copied(structure(data, Message))  # copies of a copy are cheaper
         message = copied(self._template)
         ended = self.progress is not Progress.OPEN
         message.content = [block.made(ended=ended or block.stopped) for block in self._blocks]
