@@ -90,35 +90,35 @@ class _DGrid:
     def accumulate(self, format: str, events: list[Any], *, live: bool) -> Any:  # noqa: A002
         accumulator: Any = _endpoint(format).accumulator()
         add, snapshot = accumulator.add, accumulator.snapshot
-        look = _Look(format)
+        look = _looker(format)
         for event in events:
             add(event)
             if live:
                 look(snapshot())
         reply = snapshot()
-        return look(reply) if look(reply) is not None else reply.text
+        arguments = look(reply)
+        return reply.text if arguments is None else arguments
 
 
-class _Look:
-    """Looks at what a tool call's arguments say so far; None where there is no tool call."""
+def _looker(format: str) -> Callable[[Any], Any]:  # noqa: A002
+    """Return what looks at what a tool call's arguments say so far; it gives None where there is no tool call."""
+    if format == "messages":  # the snapshot holds them parsed
+        return lambda reply: getattr(reply.content[0], "input", None) if reply.content else None
+    if format != "chat_completions":
+        return lambda _: None
+    parser, fed = PartialJSON(), 0
 
-    def __init__(self, format: str) -> None:  # noqa: A002
-        self._format = format
-        self._parser = PartialJSON()
-        self._fed = 0
+    def look(reply: Any) -> Any:  # as text, so this parses what is new, as a caller would
+        nonlocal fed
+        calls = reply.choices[0].message.tool_calls if reply.choices else None
+        if not calls:
+            return None
+        text = calls[0].function.arguments
+        parser.feed(text[fed:])
+        fed = len(text)
+        return parser.copy()
 
-    def __call__(self, reply: Any) -> Any:
-        if self._format == "messages":  # the snapshot holds them parsed
-            return getattr(reply.content[0], "input", None) if reply.content else None
-        if self._format == "chat_completions":  # as text, so this parses what is new, as a caller would
-            calls = reply.choices[0].message.tool_calls if reply.choices else None
-            if not calls:
-                return None
-            text = calls[0].function.arguments
-            self._parser.feed(text[self._fed :])
-            self._fed = len(text)
-            return self._parser.copy()
-        return None
+    return look
 
 
 PEER = _DGrid()
