@@ -1,6 +1,6 @@
 """JSON that is still arriving: what can be said of its value after each piece.
 
-This module never does I/O, never guesses the rest of an unfinished token and never reads a character twice, however
+This module never does I/O, never guesses the rest of an unfinished token and never reads an earlier piece again, however
 small the pieces are.
 """
 
@@ -76,25 +76,32 @@ class PartialJSON:
         """
         at, end = 0, len(piece)
         try:
+            # Only at its end may a piece leave a token cut in two.
+            if self._token and piece:
+                at = self._read_string(piece, 0) if self._in_string else self._read_word(piece, 0)
             while at < end:
-                if self._in_string:
-                    at = self._read_string(piece, at)
-                elif self._token:
+                mark = piece[at]
+                expected = self._expected
+                if mark == '"' and expected in _STRINGS:
+                    at = self._read_string(piece, at + 1)
+                elif mark == "," and expected is _COMMA_OR_END:
+                    self._expected = _KEY if self._inner.__class__ is dict else _A_VALUE
+                    at += 1
+                elif mark == ":" and expected is _COLON:
+                    self._expected = _A_VALUE
+                    at += 1
+                elif mark in _WORD_STARTS and expected in _VALUES:
                     at = self._read_word(piece, at)
+                elif mark in "}]" and expected in _ENDS and (mark == "}") is (self._inner.__class__ is dict):
+                    self._end()
+                    at += 1
+                elif mark in "{[" and expected in _VALUES:
+                    self._begin({} if mark == "{" else [])
+                    at += 1
+                elif mark in _BLANK:
+                    at = _SPACE.match(piece, at).end()  # type: ignore[union-attr]  # matches the empty string too
                 else:
-                    mark = piece[at]
-                    if mark == '"' and self._expected in _STRINGS:
-                        at = self._read_string(piece, at + 1)
-                    elif mark == "," and self._expected is _COMMA_OR_END:
-                        self._expected = _KEY if self._inner.__class__ is dict else _A_VALUE
-                        at += 1
-                    elif mark == ":" and self._expected is _COLON:
-                        self._expected = _A_VALUE
-                        at += 1
-                    elif mark in _BLANK:
-                        at = _SPACE.match(piece, at).end()  # type: ignore[union-attr]  # matches the empty string too
-                    else:
-                        at = self._read_mark(piece, at)
+                    raise ValueError(f"no JSON at character {self._read + at}: {expected} belongs here, {mark!r} came")
         except ValueError:
             self._expected, self._in_string, self._token = _NOTHING, False, []
             raise
@@ -104,96 +111,79 @@ class PartialJSON:
         """Return the value so far as later pieces leave it: open containers are copied, closed ones shared."""
         if not self._open:
             return self.value
-        # The outermost has its place in a root of its own.
-        root: Any = [None]
-        around = root
+        root = around = None
         for place, container in self._open:
             fresh = container.copy()
-            around[place] = fresh
+            if around is None:
+                root = fresh
+            else:
+                around[place] = fresh
             around = fresh
-        return root[0]
-
-    def _read_mark(self, piece: str, at: int) -> int:
-        """Take in a bracket or the beginning of a word, and return the place after it.
-
-        Raises:
-            ValueError: The mark is neither, or does not belong here.
-        """
-        mark, expected = piece[at], self._expected
-        if mark in "}]" and self._closes(mark):
-            self._open.pop()
-            self.complete = not self._open
-            self._inner = None if self.complete else self._open[-1][1]
-            self._expected = _NOTHING if self.complete else _COMMA_OR_END
-        elif expected in _VALUES and mark in "{[":
-            self._begin({} if mark == "{" else [])
-        elif expected in _VALUES and mark in _WORD_STARTS:
-            return self._read_word(piece, at)
-        else:
-            raise ValueError(f"no JSON at character {self._read + at}: {expected} belongs here, {mark!r} came")
-        return at + 1
-
-    def _closes(self, mark: str) -> bool:
-        if not self._open or self._expected not in _ENDS:
-            return False
-        return (mark == "}") is isinstance(self._inner, dict)
+        return root
 
     def _read_string(self, piece: str, at: int) -> int:
         """Take in more of a string, and return the place after its end or that of the piece."""
-        start = at
+        start, end = at, len(piece)
         if self._escaped:
             self._escaped = False
             at += 1
         while True:
             at = _PLAIN.match(piece, at).end()  # type: ignore[union-attr]  # matches the empty string too
-            if at == len(piece):
+            if at == end:
                 break
-            if piece[at] == '"':
+            mark = piece[at]
+            if mark == '"':
                 text = piece[start:at]
                 if self._token:
                     text = "".join(self._token) + text
                     self._token = []
-                self._in_string = False
-                self._finish_string(text, at)
+                    self._in_string = False
+                if "\\" in text or not text.isascii():
+                    text = self._read_text(text, at)
+                if self._expected in _KEYS:
+                    self._key = text
+                    self._expected = _COLON
+                else:
+                    self._put(text)
                 return at + 1
-            if piece[at] != "\\":
-                raise ValueError(f"no JSON at character {self._read + at}: {piece[at]!r} stands unescaped in a string")
+            if mark != "\\":
+                raise ValueError(f"no JSON at character {self._read + at}: {mark!r} stands unescaped in a string")
             at += 2
-            if at > len(piece):
+            if at > end:
                 self._escaped = True
-                at = len(piece)
+                at = end
                 break
         self._in_string = True
         self._token.append(piece[start:])
         return at
 
-    def _finish_string(self, text: str, at: int) -> None:
+    def _read_text(self, text: str, at: int) -> str:
+        """Return what stands in a string that ends at a place."""
         if "\\" in text:
             try:
                 text = json.loads(f'"{text}"')
             except json.JSONDecodeError:
                 raise ValueError(f"no JSON before character {self._read + at}: a bad escape in a string") from None
-        if not text.isascii():
-            text = codec.mend(text)
-        if self._expected in _KEYS:
-            self._key = text
-            self._expected = _COLON
-        else:
-            self._put(text)
+        # Half a character is nothing that could be printed.
+        return text if text.isprintable() else str(codec.mend(text))
 
     def _read_word(self, piece: str, at: int) -> int:
         """Take in more of a number or name, and return the place after it."""
         end = _WORD.match(piece, at).end()  # type: ignore[union-attr]  # matches the empty string too
-        self._token.append(piece[at:end])
-        if end < len(piece):
+        word = piece[at:end]
+        cut = end == len(piece)
+        if cut or self._token:
+            self._token.append(word)
+            if cut:
+                return end
             word = "".join(self._token)
             self._token = []
-            if word in _NAMES:
-                self._put(_NAMES[word])
-            elif _NUMBER.fullmatch(word):
-                self._put(codec.decode(word.encode()))
-            else:
-                raise ValueError(f"no JSON before character {self._read + end}: {word[:40]!r}")
+        if word in _NAMES:
+            self._put(_NAMES[word])
+        elif _NUMBER.fullmatch(word):
+            self._put(codec.decode(word.encode()))
+        else:
+            raise ValueError(f"no JSON before character {self._read + end}: {word[:40]!r}")
         return end
 
     def _begin(self, container: Any) -> None:
@@ -204,8 +194,14 @@ class PartialJSON:
         self._put(container)
         self._open.append((place, container))
         self._inner = container
-        self._expected = _KEY_OR_END if isinstance(container, dict) else _VALUE_OR_END
+        self._expected = _KEY_OR_END if container.__class__ is dict else _VALUE_OR_END
         self.complete = False
+
+    def _end(self) -> None:
+        self._open.pop()
+        self.complete = not self._open
+        self._inner = None if self.complete else self._open[-1][1]
+        self._expected = _NOTHING if self.complete else _COMMA_OR_END
 
     def _put(self, value: Any) -> None:
         around = self._inner

@@ -24,6 +24,7 @@ def join(pieces: list[str]) -> str:
         pieces.clear()
         text += piece
         pieces.append(text)
-    elif len(pieces) > 1:
+        return text
+    if len(pieces) > 1:
         pieces[:] = ["".join(pieces)]
     return pieces[0] if pieces else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -130,6 +131,23 @@ def test_a_copy_stays_as_it_is_while_the_value_grows() -> None:
 
 def test_a_copy_of_a_key_that_came_twice_takes_the_later_one() -> None:
     assert fed('{"a":{"b":1},"c":2,"a":{"d":[3,').copy() == {"a": {"d": [3]}, "c": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"a":1}x', "at character 7: nothing belongs here, 'x' came"),
+        ('["abc", "d\ne"]', r"at character 10: '\n' stands unescaped"),
+        ('["abc", "d\\xe"]', "before character 13: a bad escape"),
+        ('["abc", 012 ]', "before character 11: '012'"),
+        ('{"abc" 1}', "at character 7: ':' belongs here, '1' came"),
+        ("[1, 2}", "at character 5: ',' or the end of the container belongs here, '}' came"),
+    ],
+)
+def test_a_fault_is_named_with_its_place_wherever_the_text_is_cut(text: str, place: str) -> None:
+    for size in range(1, len(text) + 1):
+        with pytest.raises(ValueError, match=re.escape(place)):
+            fed(*(text[at : at + size] for at in range(0, len(text), size)))
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,6 @@ _FIRST = frozenset({"id", "created", "model"})
 _ROUTINE = _FIRST | {"object", "choices", "usage", "obfuscation", "service_tier", "system_fingerprint"}
 # The same of a choice; a `message` beside the delta only repeats it.
 _CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs", "message"})
-# The fields of a piece of a call that says nothing new but more of the arguments.
-_PIECE = frozenset({"index", "function"})
 # What some gateways say in each delta, of which only the content is new.
 _REPEATED = frozenset({"role", "content"})
 # Deeper than any known format goes; what lies below is kept whole, or the interpreter's recursion limit would be met.
@@ -253,10 +251,11 @@ class _Choice:
 
     def grow(self, delta: ChoiceDelta, fields: dict[str, Any]) -> bool:
         """Take in a delta that adds to the arguments of one call, or to nothing but the content; return whether it is one."""
-        calls = delta.tool_calls
-        if calls:
-            one = self._calls is not None and len(calls) == len(fields) == 1
-            return one and self._calls.grow(calls[0], fields["tool_calls"][0])  # type: ignore[union-attr]  # it is there
+        deltas = delta.tool_calls
+        if deltas:
+            calls = self._calls
+            one = calls is not None and len(fields) == 1 and len(deltas) == 1
+            return one and calls.grow(deltas[0], fields["tool_calls"][0])  # type: ignore[union-attr]  # it is there
         message = self._message
         return fields.keys() == _REPEATED and "content" in message and message.get("role") == delta.role
 
@@ -364,10 +363,10 @@ class _ToolCalls:
         self._by_index: dict[int, _Fields] = {}
         self._by_id: dict[tuple[int | None, str], _Fields] = {}
         self._last: _Fields | None = None
-        # Until more of a call changes than the text of its arguments: these texts by the call's index, as far as they
-        # were asked for, and by its place in the last `plain`.
-        self._growing: dict[int, _Text] = {}
-        self._texts: list[tuple[int, _Text]] = []
+        # Until more of a call changes than the text of its arguments: the pieces of these by the call's index, as far as
+        # they were asked for, and by its place in the last `plain`.
+        self._growing: dict[int, list[str]] = {}
+        self._texts: list[tuple[int, list[str]]] = []
 
     def add(self, delta: ChoiceDeltaToolCall, fields: dict[str, Any]) -> None:
         """Take in a piece of a call."""
@@ -393,27 +392,29 @@ class _ToolCalls:
         index = delta.index
         if index is None:
             return False
-        text = self._growing.get(index)
-        if text is None:
+        pieces = self._growing.get(index)
+        if pieces is None:
             call = self._by_index.get(index)
             text = None if call is None else _arguments(call)
             if text is None:
                 return False
-            self._growing[index] = text
+            pieces = self._growing[index] = text.pieces
         said = fields.get("function")
-        if not said or len(said) > 1 or not _PIECE.issuperset(fields) or delta.id:
+        if not said or len(said) > 1 or len(fields) > 2:  # noqa: PLR2004 -- a function, and the index that is known
             return False
         piece = said.get("arguments")
         if piece.__class__ is not str:
             return False
-        text.append(piece)
+        pieces.append(piece)
+        if not len(pieces) % PIECES:
+            fold(pieces)
         self._last = self._by_index[index]
         return True
 
     def fill(self, calls: list[ChatCompletionMessageToolCall]) -> None:
         """Bring copies of these calls up to now, as `_Choice.fill`."""
-        for place, text in self._texts:
-            calls[place].function.arguments = text.plain()  # type: ignore[union-attr]  # else it has no such text
+        for place, pieces in self._texts:
+            calls[place].function.arguments = join(pieces)  # type: ignore[union-attr]  # else it has no such text
 
     def _in_order(self) -> list[_Fields]:
         """Return the calls in the order of their indices and then of their coming."""
@@ -422,7 +423,8 @@ class _ToolCalls:
     def plain(self) -> list[dict[str, Any]]:
         """Return the JSON of the calls so far, in order."""
         under_way = self._in_order()
-        self._texts = [(place, text) for place, call in enumerate(under_way) if (text := _arguments(call)) is not None]
+        texts = ((place, _arguments(call)) for place, call in enumerate(under_way))
+        self._texts = [(place, text.pieces) for place, text in texts if text is not None]
         calls = [call.plain() for call in under_way]
         for call in calls:
             # A request that takes the call back must have the text, be it empty.
