@@ -10,7 +10,7 @@ from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dgrid_async import large_json, sse
@@ -168,7 +168,7 @@ def test_any_lines_in_any_pieces(case: tuple[bytes, list[int]]) -> None:
     assert fed(data, cuts) == fed(data) == fed(data, range(1, len(data))) == reference(data)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def small_is_large() -> Iterator[None]:
     """Let an event of some bytes be a large one, and a string of some bytes a long one."""
     with pytest.MonkeyPatch.context() as patch:
@@ -185,7 +185,7 @@ def test_payloads_say_what_feed_does(case: tuple[bytes, list[int]]) -> None:
     compare(*case)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut_bodies())
 @example((b'data: {"a":"xyz\xc3\xa9"}\r\ndata: x\r\n', [8, 13, 17]))
 @example((b"data: [DONE]\n", [9]))
