@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,9 +60,11 @@ def report(name: str, seconds: int, out: Path) -> bool:
     if done.returncode == 0 and runs:
         sys.stdout.write(f"{name}: {max(runs):,} inputs in {seconds} s, none fails\n")
         return True
-    lines = (done.stdout + done.stderr).decode("utf-8", "replace").splitlines()
-    output = "\n".join(line for line in lines if not line.startswith("INFO: Instrumenting"))
-    sys.stdout.write(f"{name}: failed with status {done.returncode}\n{output[-6000:]}\n")
+    # Atheris writes the traceback to standard output, libFuzzer what it did to the other.
+    said = "\n".join(stream.decode("utf-8", "replace")[-3000:] for stream in (done.stderr, done.stdout))
+    # The file may not outlive the machine that found it.
+    inputs = "\n".join(f"{path.name}: {b64encode(path.read_bytes()).decode()}" for path in out.glob(f"{name}-*"))
+    sys.stdout.write(f"{name}: failed with status {done.returncode}\n{said}\n{inputs}\n")
     return False
 
 
