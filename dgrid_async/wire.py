@@ -224,28 +224,35 @@ def _to_camel(name: str) -> str:
 
 def _plain(value: Any) -> Any:
     """Return the JSON form of a field's value."""
-    if isinstance(value, WireObject):
-        return value.to_dict()
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value
+    return _spelt(value, None)
 
 
 def _spelt(value: Any, came: Any) -> Any:
     """Return the JSON form of a field's value in the sender's own spelling, where what came says the same.
 
-    That is a number sent as a string, or base64 in the other alphabet.
+    That is a number sent as a string, or base64 in the other alphabet. JSON may be nested more deeply than calls may be.
     """
-    if value is came:
-        return came
-    if isinstance(value, list) and isinstance(came, list):
-        return [_spelt(item, came[n] if n < len(came) else None) for n, item in enumerate(value)]
-    if isinstance(value, dict) and isinstance(came, dict):
-        return {key: _spelt(item, came.get(key)) for key, item in value.items()}
+    root: list[Any] = [value]
+    # Containers that are made here, beside what had come in their places; what they hold is still the field's.
+    rest: list[tuple[Any, Any]] = [(root, [came])]
+    while rest:
+        box, old = rest.pop()
+        known: Any = dict(enumerate(old)) if isinstance(old, list) else old if isinstance(old, dict) else {}
+        for place, item in enumerate(box) if isinstance(box, list) else box.items():
+            was = known.get(place)
+            if item is was:
+                continue
+            if isinstance(item, (list, dict)):
+                fresh: Any = [*item] if isinstance(item, list) else {**item}
+                box[place] = fresh
+                rest.append((fresh, was if isinstance(was, list) is isinstance(item, list) else None))
+            else:
+                box[place] = _scalar(item, was)
+    return root[0]
+
+
+def _scalar(value: Any, came: Any) -> Any:
+    """Return the JSON form of what is no container."""
     read = SCALARS.get(type(value))
     if read is not None and isinstance(came, (str, int, float)):
         try:
@@ -253,7 +260,9 @@ def _spelt(value: Any, came: Any) -> Any:
                 return came
         except MismatchError:
             pass
-    return _plain(value)
+    if isinstance(value, WireObject):
+        return value.to_dict()
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 # --------------------------------------------------------------------------------------------------------------- hints

@@ -55,6 +55,25 @@ def test_unknown_fields_come_back_and_are_read() -> None:
     assert Everything().extra == {}
 
 
+@pytest.mark.parametrize("depth", [100, 900])
+def test_what_is_nested_more_deeply_than_calls_may_be_goes_out(depth: int) -> None:
+    def nested(inmost: Any) -> Any:
+        for n in range(depth):
+            inmost = [inmost] if n % 2 else {"a": inmost, "b": n}
+        return inmost
+
+    came = nested("came")
+    for part in (CallPart(input=nested(b"\0")), structure({"type": "call", "input": came}, CallPart)):
+        part.input = nested([b"\0", TextPart(text="x"), None])
+        out = part.to_dict()["input"]
+        for n in reversed(range(depth)):
+            out = out[0] if n % 2 else out["a"]
+        assert out == ["AA==", {"type": "text", "text": "x"}, None]
+    for n in reversed(range(depth)):
+        came = came[0] if n % 2 else came["a"]
+    assert came == "came"
+
+
 def test_changes_go_out() -> None:
     made = structure(
         {"text": "x", "count": "5", "note": None, "names": {"a": "1"}, "words": ["a", 7], "data": "-_8", "z": 1}, Everything

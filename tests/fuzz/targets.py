@@ -5,12 +5,12 @@ The first two bytes of an input say how the rest is split, so that splits are fo
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from dgrid_async import codec
 from dgrid_async.errors import DGridError, EventTooLargeError
 from dgrid_async.sse import SSEDecoder
 from tests.properties.reading import ENDPOINTS, cut, read
@@ -67,7 +67,7 @@ def understand(api: str, data: bytes) -> None:
         ENDPOINTS[api].text_of(event).encode()
     if outcome.reply is not None:
         outcome.reply.text.encode()
-        json.dumps(outcome.reply.to_dict())
+        codec.encode(outcome.reply)
         repr(outcome.reply)
     if outcome.error is not None:
         if not isinstance(outcome.error, DGridError):
