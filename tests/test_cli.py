@@ -692,6 +692,20 @@ async def test_demo_as_a_process(monkeypatch) -> None:
     assert arrivals[-1] - arrivals[0] > 0.5
 
 
+def test_a_signal_wakes_the_loop_while_a_command_runs() -> None:
+    found = []
+
+    async def command() -> int:
+        found.append(signal.set_wakeup_fd(-1))
+        signal.set_wakeup_fd(found[0])
+        return 3
+
+    with Interrupts() as interrupts:
+        assert interrupts.run(command()) == 3
+    assert found[0] >= 0
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 @pytest.mark.slow
 async def test_ctrl_c_ends_the_demo_and_its_emulator(monkeypatch) -> None:
     monkeypatch.delenv("DGRID_API_KEY")

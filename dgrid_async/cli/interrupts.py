@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,6 +62,24 @@ class Interrupts:
         # The handler runs in the main thread, but not as a callback of the loop: that may be asleep.
         self._task.get_loop().call_soon_threadsafe(lambda: None)
 
+    @contextmanager
+    def _waking(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Let a signal wake the loop: one that comes just as it falls asleep would else be taken when something else does."""
+        if not self._earlier or os.name == "nt":  # the loop of Windows sees to that itself
+            yield
+            return
+        heard, told = socket.socketpair()
+        with heard, told:
+            heard.settimeout(0)
+            told.settimeout(0)
+            loop.add_reader(heard, heard.recv, 4096)
+            before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+            try:
+                yield
+            finally:
+                signal.set_wakeup_fd(before)
+                loop.remove_reader(heard)
+
     def run(self, command: Coroutine[Any, Any, int]) -> int:
         """Run a command to its end and return its exit code.
 
@@ -71,7 +91,8 @@ class Interrupts:
         async def attended() -> int:
             self._task = asyncio.current_task()
             try:
-                return await command
+                with self._waking(asyncio.get_running_loop()):
+                    return await command
             finally:
                 self._task = None
 
