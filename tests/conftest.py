@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -68,6 +69,13 @@ def _clean_environment() -> Iterator[None]:
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_as_usual() -> None:
+    """Let the commands that tests start hear Ctrl-C: what a shell starts in the background ignores it, and so do its heirs."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
