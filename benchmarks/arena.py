@@ -163,6 +163,7 @@ class Arena:
         rounds: int,
         fresh: bool = False,
         warm: bool = True,
+        loops: Sequence[str] = (),
         **arguments: Any,
     ) -> list[Row]:
         """Return the figures of a job that each peer does in turn, round after round: A B C, A B C.
@@ -175,27 +176,36 @@ class Arena:
             rounds: How often.
             fresh: Whether each turn is to have a process of its own: for memory.
             warm: Whether each does the job once before the first round.
+            loops: On whose event loops each is to do it, each turn in a process of its own; the case then names the loop.
             arguments: The job's.
         """
-        found: dict[tuple[str, str], list[float]] = {}
-        taking_part = list(peers)
+        fresh = fresh or bool(loops)
+        found: dict[tuple[str, str, str], list[float]] = {}
+        taking_part = [(peer, loop) for peer in peers for loop in loops or (self._loop,)]
         for number in range(0 if warm and not fresh else 1, rounds + 1):
-            for peer in tuple(taking_part):
-                worker = Worker(peer, self._loop) if fresh else self._workers[peer]
+            for turn in tuple(taking_part):
+                peer, loop = turn
+                worker = Worker(peer, loop) if fresh else self._workers[peer]
                 try:
                     if fresh:
                         worker.wait()
                     figures = worker.do(job, **arguments)
                 except JobError as error:
-                    self.failed[f"{peer}, {bench}: {case}"] = str(error).strip().splitlines()[-1]
-                    taking_part.remove(peer)
+                    self.failed[f"{peer}, {bench}: {_on(case, loop, loops)}"] = str(error).strip().splitlines()[-1]
+                    taking_part.remove(turn)
                     continue
                 finally:
                     if fresh:
                         worker.close()
                 if number:
                     for figure, value in figures.items():
-                        found.setdefault((peer, figure), []).append(value)
+                        found.setdefault((*turn, figure), []).append(value)
         return [
-            Row(bench, case, figure, peer, tuple(values)) for (peer, figure), values in found.items() if peer in taking_part
+            Row(bench, _on(case, loop, loops), figure, peer, tuple(values))
+            for (peer, loop, figure), values in found.items()
+            if (peer, loop) in taking_part
         ]
+
+
+def _on(case: str, loop: str, loops: Sequence[str]) -> str:
+    return f"{case}, on {loop}" if loops else case

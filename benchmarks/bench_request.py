@@ -12,7 +12,7 @@ from benchmarks.peers import RAW, Peer
 
 __all__ = ["call", "run"]
 
-# In flight, and calls: so many that the collector's full rounds, one in some two thousand calls where many are under way,
+# In flight, and calls: so many that the collector's full rounds, one in some four thousand calls where many are under way,
 # count for what they are. In a thousand one peer has one by chance, and the next has none.
 _CASES = ((1, 300), (64, 1280), (512, 4096))
 

@@ -13,12 +13,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from dgrid_async import failures
 from dgrid_async.compression import Inflater
-from dgrid_async.config import Limits, Secret, Timeouts
+from dgrid_async.config import Limits, Secret, Timeouts, header_name
 from dgrid_async.errors import APIStatusError, DGridError, EventTooLargeError, UnexpectedResponseError
 from dgrid_async.large_json import LARGE_BYTES, LargeJSON
 from dgrid_async.translation import secrets_of, translated
@@ -78,7 +77,7 @@ class Answer:
         self.request_id = _request_id(response.headers)
         self.read: Callable[[], Awaitable[bytes]] = self._content.readany
         self._inflater: Inflater | None = None
-        if "content-encoding" in response.headers:
+        if header_name("content-encoding") in response.headers:
             encoding = failures.excerpt(self.headers["content-encoding"], secret=self.secret).strip().lower()
             if encoding not in {"identity", ""}:
                 self._inflater = Inflater(encoding, secret=self.secret)
@@ -266,17 +265,9 @@ def _looked_at(closed: asyncio.Future[None]) -> None:
         closed.exception()
 
 
-@cache
-def _request_id_headers() -> tuple[str, ...]:
-    """Return the names as they are found in a fifth of the time: others are made lower case at each look."""
-    from multidict import istr
-
-    return tuple(map(istr, failures.REQUEST_ID_HEADERS))
-
-
 def _request_id(headers: CIMultiDictProxy[str]) -> str | None:
     """Return what `failures.request_id_of` does, without a dict made of the headers."""
-    for name in _request_id_headers():
+    for name in map(header_name, failures.REQUEST_ID_HEADERS):
         if name in headers and (value := ", ".join(headers.getall(name))):
             return value
     return None

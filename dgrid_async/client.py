@@ -26,6 +26,7 @@ from dgrid_async.config import (
     Secret,
     Timeouts,
     __version__,
+    header_name,
     normal_base_url,
     normal_headers,
     normal_key,
@@ -36,7 +37,7 @@ from dgrid_async.network import Network
 from dgrid_async.pool import Pool, PoolStats
 from dgrid_async.request import Request as CallRequest
 from dgrid_async.stream import EventStream
-from dgrid_async.transport import Call, CoolDown, Request, header_name, warm_up
+from dgrid_async.transport import Call, CoolDown, Request, warm_up
 
 if TYPE_CHECKING:
     import aiohttp
@@ -85,12 +86,12 @@ class _Options:
     @cached_property
     def plain(self) -> dict[str, str]:
         """The headers of a plain call."""
-        return {header_name(name): value for name, value in {**_PLAIN, **self.headers}.items()}
+        return _named({**_PLAIN, **self.headers})
 
     @cached_property
     def streamed(self) -> dict[str, str]:
         """The headers of a streamed call."""
-        return {header_name(name): value for name, value in {**_STREAMED, **self.headers}.items()}
+        return _named({**_STREAMED, **self.headers})
 
 
 class AsyncDGrid:
@@ -339,7 +340,7 @@ class AsyncDGrid:
         own = self._options
         headers = own.streamed if streamed else own.plain
         if special:
-            headers = headers | {header_name(name): value for name, value in special.items() if name not in own.headers}
+            headers = headers | _named({name: value for name, value in special.items() if name not in own.headers})
         if not options:
             return headers
         headers = dict(headers)
@@ -588,6 +589,10 @@ def _key(given: str | None, headers: Mapping[str, str]) -> Secret | None:
     if "authorization" in headers:
         return None
     raise ConfigError("no API key: set the environment variable DGRID_API_KEY, or give AsyncDGrid(api_key=...)")
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {header_name(name): value for name, value in headers.items()}
 
 
 def _mapping(options: Mapping[str, Any], name: str) -> Mapping[str, Any]:

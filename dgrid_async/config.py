@@ -6,6 +6,7 @@ Nothing here does I/O, reads the environment or keeps a key where a repr, a pick
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NoReturn, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
@@ -248,3 +249,11 @@ def normal_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise ConfigError(f"header {name!r}: its value holds a control character, which no header may carry")
         result[name.lower()] = value
     return result
+
+
+@lru_cache(maxsize=256)
+def header_name(name: str) -> str:
+    """Return a header's name as aiohttp need not make it lower case again: it does that some four times a header."""
+    from multidict import istr
+
+    return istr(name)

@@ -28,7 +28,7 @@ import attrs
 from dgrid_async import retry
 from dgrid_async.addresses import redirected, url_of
 from dgrid_async.answer import Answer
-from dgrid_async.config import Limits, Retries, Secret, Timeouts
+from dgrid_async.config import Limits, Retries, Secret, Timeouts, header_name
 from dgrid_async.errors import (
     APITimeoutError,
     ClientClosedError,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from dgrid_async.pool import Home, Lease, Pool
 
-__all__ = ["Call", "CoolDown", "Request", "header_name", "warm_up"]
+__all__ = ["Call", "CoolDown", "Request", "warm_up"]
 
 # Same-host 307 and 308 that are followed; more is a loop.
 _MAX_REDIRECTS = 5
@@ -245,10 +245,10 @@ class Call:
         cool_down = self._cool_down
         self._request_id = None
         while True:
-            if cool_down.until and cool_down.left() > 0:
+            if cool_down.left() > 0:
                 await cool_down.wait()
             lease = self._pool.lease(home) or await self._pool.acquire(home)
-            if not cool_down.until or cool_down.left() <= 0:
+            if cool_down.left() <= 0:
                 break
             lease.release()  # a pause was asked for while this waited for the slot
         response: aiohttp.ClientResponse | None = None
@@ -303,14 +303,6 @@ class Call:
         if self._interrupted is not None:
             return self._interrupted
         return ClientClosedError(f"the session that sends to {host} was closed") if lease.session.closed else ours
-
-
-@lru_cache(maxsize=256)
-def header_name(name: str) -> str:
-    """Return a header's name as aiohttp need not make it lower case again: it does that some four times a header."""
-    from multidict import istr
-
-    return istr(name)
 
 
 @lru_cache(maxsize=16)

@@ -69,7 +69,7 @@ class WireObject:
         wire = getattr(self, "_wire", None)
         if wire is None:
             made = ((field.wire_name, getattr(self, field.name)) for field in spec.fields)
-            return {name: _plain(value) for name, value in made if value is not None}
+            return {name: _spelt(value) for name, value in made if value is not None}
         result: dict[str, Any] = {}
         for name, came in wire.items():
             field = spec.by_wire_name.get(name)
@@ -78,7 +78,7 @@ class WireObject:
             if field.wire_name not in wire:
                 value = getattr(self, field.name)
                 if value is not None and value != field.default():
-                    result[field.wire_name] = _plain(value)
+                    result[field.wire_name] = _spelt(value)
         return result
 
     def __eq__(self, other: object) -> bool:
@@ -222,16 +222,15 @@ def _to_camel(name: str) -> str:
     return head + "".join(word.capitalize() for word in tail)
 
 
-def _plain(value: Any) -> Any:
-    """Return the JSON form of a field's value."""
-    return _spelt(value, None)
-
-
-def _spelt(value: Any, came: Any) -> Any:
+def _spelt(value: Any, came: Any = None) -> Any:
     """Return the JSON form of a field's value in the sender's own spelling, where what came says the same.
 
     That is a number sent as a string, or base64 in the other alphabet. JSON may be nested more deeply than calls may be.
     """
+    if value is came:
+        return came
+    if not isinstance(value, (list, dict)):
+        return _scalar(value, came)
     root: list[Any] = [value]
     # Containers that are made here, beside what had come in their places; what they hold is still the field's.
     rest: list[tuple[Any, Any]] = [(root, [came])]
