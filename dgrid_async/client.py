@@ -35,9 +35,9 @@ from dgrid_async.endpoint import Endpoint
 from dgrid_async.errors import ConfigError
 from dgrid_async.network import Network
 from dgrid_async.pool import Pool, PoolStats
-from dgrid_async.request import Request as CallRequest
+from dgrid_async.request import Request
 from dgrid_async.stream import EventStream
-from dgrid_async.transport import Call, CoolDown, Request, warm_up
+from dgrid_async.transport import Call, CoolDown, warm_up
 
 if TYPE_CHECKING:
     import aiohttp
@@ -324,16 +324,12 @@ class AsyncDGrid:
         return Call(
             self._pool,
             self._cool_down,
-            Request(
-                url=address,
-                body=body,
-                headers=self._headers(target.headers, options, streamed=streamed),
-                secret=own.secret,
-                streamed=streamed,
-                timeouts=_of(Timeouts, "timeouts", options.get("timeouts"), own.timeouts) if options else own.timeouts,
-                retries=_of(Retries, "retries", options.get("retries"), own.retries) if options else own.retries,
-                limits=self._pool.limits,
-            ),
+            url=address,
+            body=body,
+            headers=self._headers(target.headers, options, streamed=streamed),
+            secret=own.secret,
+            timeouts=_of(Timeouts, "timeouts", options.get("timeouts"), own.timeouts) if options else own.timeouts,
+            retries=_of(Retries, "retries", options.get("retries"), own.retries) if options else own.retries,
         )
 
     def _headers(self, special: Mapping[str, str], options: Mapping[str, Any], *, streamed: bool) -> dict[str, str]:
@@ -375,8 +371,8 @@ class _Entry:
         endpoint = _endpoint(self._slice)
         return EventStream(endpoint, self._client.call(endpoint, self._stream_name, params, streamed=True))
 
-    def _request(self, params: dict[str, Any], custom_id: str | None, *, stream: bool) -> CallRequest:
-        request = CallRequest(self._slice, params, custom_id, stream)
+    def _request(self, params: dict[str, Any], custom_id: str | None, *, stream: bool) -> Request:
+        request = Request(self._slice, params, custom_id, stream)
         self._client.call(_endpoint(self._slice), self._name, params, streamed=stream)  # for what it refuses
         return request
 
@@ -414,7 +410,7 @@ class Messages(_Entry):
         """
         return self._stream(dict(params))
 
-    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[MessagesParams]) -> CallRequest:
+    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[MessagesParams]) -> Request:
         """Return the call as a value, for `map`; checked, and not sent.
 
         Args:
@@ -472,7 +468,7 @@ class ChatCompletions(_Entry):
         """
         return self._stream(dict(params))
 
-    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[ChatParams]) -> CallRequest:
+    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[ChatParams]) -> Request:
         """Return the call as a value, for `map`; checked, and not sent.
 
         Args:
@@ -519,7 +515,7 @@ class Responses(_Entry):
         """
         return self._stream(dict(params))
 
-    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[ResponsesParams]) -> CallRequest:
+    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[ResponsesParams]) -> Request:
         """Return the call as a value, for `map`; checked, and not sent.
 
         Args:
@@ -560,7 +556,7 @@ class Models(_Entry):
         """
         return self._stream(dict(params))
 
-    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[GenerateParams]) -> CallRequest:
+    def request(self, *, custom_id: str | None = None, stream: bool = False, **params: Unpack[GenerateParams]) -> Request:
         """Return the call as a value, for `map`; checked, and not sent.
 
         Args:

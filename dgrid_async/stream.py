@@ -138,7 +138,7 @@ class EventStream(Generic[Event, ReplyT]):
     def _attach(self, answer: Answer) -> None:
         """Begin with the body of an answer."""
         self._answer = answer
-        self._body = Body(self._endpoint, answer, self._call.request.limits.max_event_bytes)
+        self._body = Body(self._endpoint, answer, self._call.limits.max_event_bytes)
         self._backlog, self._decoded = b"", 0
         self._attached = True
         if self._error is not None:  # aborted at the very moment at which the answer came
@@ -150,7 +150,7 @@ class EventStream(Generic[Event, ReplyT]):
         if self._waits_since:
             self._waits_since = now
         self._watching = False
-        total = self._call.request.timeouts.total
+        total = self._call.timeouts.total
         if total is not None:  # the others count only while a reader waits
             self._set_timer(self._call.started + total)
 
@@ -398,7 +398,7 @@ class EventStream(Generic[Event, ReplyT]):
 
         Time in which nobody reads does not count, but towards `total` and `first_event`.
         """
-        limits, started = self._call.request.timeouts, self._call.started
+        limits, started = self._call.timeouts, self._call.started
         idle_from = self._waits_since or monotonic()
         event_from = self._quiet_since if self._waits_since else idle_from
         found: list[tuple[float, Phase | None, float]] = []
@@ -432,7 +432,7 @@ class EventStream(Generic[Event, ReplyT]):
             self._watch()
         else:
             # Nobody reads: the next read sets the timer anew.
-            total = self._call.request.timeouts.total
+            total = self._call.timeouts.total
             self._set_timer(None if total is None else self._call.started + total)
             self._watching = False
 

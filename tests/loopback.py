@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from dgrid_async import AsyncDGrid, Limits, Retries, Timeouts
+from dgrid_async import AsyncDGrid, Retries, Timeouts
 from dgrid_async.config import Secret
-from dgrid_async.transport import Request
+from dgrid_async.pool import Pool
+from dgrid_async.transport import Call, CoolDown
 
 KEY = "sk-loopback-0123456789"
 REPLY = {
@@ -243,18 +244,9 @@ def client_of(server: Loopback | str, **options: Any) -> AsyncDGrid:
     return AsyncDGrid(KEY, base_url=server if isinstance(server, str) else server.url, **options)
 
 
-def request_to(url: str, *, secret: Secret | None = None, streamed: bool = False, limits: Limits | None = None) -> Request:
-    """Return a request to an address, tried once."""
-    return Request(
-        url=url,
-        body=b"{}",
-        headers={},
-        secret=secret,
-        streamed=streamed,
-        timeouts=Timeouts(),
-        retries=ONCE,
-        limits=limits or Limits(),
-    )
+def call_to(url: str, pool: Pool, secret: Secret | None = None) -> Call:
+    """Return a call of an address, tried once."""
+    return Call(pool, CoolDown(), url=url, body=b"{}", headers={}, secret=secret, timeouts=Timeouts(), retries=ONCE)
 
 
 async def ask(client: AsyncDGrid, **params: Any) -> str:

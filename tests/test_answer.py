@@ -20,7 +20,6 @@ from dgrid_async import (
 )
 from dgrid_async.network import Network
 from dgrid_async.pool import Pool
-from dgrid_async.transport import Call, CoolDown
 from tests.loopback import (
     BODY,
     NO_WAIT,
@@ -30,6 +29,7 @@ from tests.loopback import (
     Exchange,
     answering,
     ask,
+    call_to,
     client_of,
     ends_within,
     good,
@@ -38,7 +38,6 @@ from tests.loopback import (
     keys,
     loopback,
     open_stream,
-    request_to,
     stream_text,
 )
 
@@ -165,7 +164,7 @@ async def test_a_bomb_is_bounded_and_lets_others_run() -> None:
     bombs = answering(200, bomb, content_encoding="gzip")
     async with loopback(bombs) as server, client_of(server, limits=limits) as client:
         pool = Pool(limits, Network())
-        answer = await Call(pool, CoolDown(), request_to(server.url, limits=limits)).send()
+        answer = await call_to(server.url, pool).send()
         sizes: list[int] = []
         counting = asyncio.create_task(count())
         with blockbuster_ctx():
@@ -211,10 +210,9 @@ async def test_a_body_that_never_ends_holds_no_slot_for_long() -> None:
 async def test_a_stream_dropped_after_its_loop_has_ended_does_no_harm() -> None:
     async with loopback(hang) as server:
         pool = Pool(Limits(), Network())
-        request = request_to(server.url, streamed=True, limits=pool.limits)
 
         async def take() -> Any:
-            return await Call(pool, CoolDown(), request).send()
+            return await call_to(server.url, pool).send()
 
         server.play = good
         answer = await asyncio.to_thread(asyncio.run, take())

@@ -51,6 +51,7 @@ from dgrid_async.emulator import (
     WholeJson,
 )
 from dgrid_async.stream import _check
+from dgrid_async.transport import Call
 from tests.loopback import SSE, Exchange, client_of, loopback, open_stream
 
 KEY = "sk-test-0123456789abcdef"
@@ -398,7 +399,7 @@ async def test_attempts_are_told_when_all_failed(emulator) -> None:
 
 
 @pytest.mark.usefixtures("leaping_clock")
-async def test_a_wait_longer_than_the_idle_limit_is_no_silence() -> None:
+async def test_a_wait_longer_than_the_idle_limit_is_no_silence(monkeypatch) -> None:
     """The retry policy's own wait inside a read is not the gateway's silence."""
 
     async def play(_reader: Any, writer: asyncio.StreamWriter, number: int) -> None:
@@ -412,14 +413,14 @@ async def test_a_wait_longer_than_the_idle_limit_is_no_silence() -> None:
     limits = Timeouts(idle=0.3)
     async with raw_server(play) as url, AsyncDGrid(KEY, base_url=url, timeouts=limits, retries=AT_ONCE) as client:
         stream = await stream_of(client).open()
-        send, requests = stream._call.send, []
+        send, requests = Call.send, []
 
-        async def slow(**arguments: Any) -> Any:
+        async def slow(call: Call, **arguments: Any) -> Any:
             requests.append(arguments)
             await asyncio.sleep(0.4)
-            return await send(**arguments)
+            return await send(call, **arguments)
 
-        stream._call.send = slow
+        monkeypatch.setattr(Call, "send", slow)
         assert (await stream.final()).text == TEXT
         assert len(requests) == 1
 
@@ -680,14 +681,14 @@ async def test_abort_at_every_step_of_opening_leaves_nothing_behind(client, emul
 async def test_abort_in_the_moment_in_which_the_answer_comes_cuts_it(client, emulator, monkeypatch) -> None:
     emulator.script = Script(text=WORDS, fault=Stall(after=1))
     stream = stream_of(client)
-    send = stream._call.send
+    send = Call.send
 
-    async def aborted_behind(**arguments: Any) -> Any:
-        answer = await send(**arguments)
+    async def aborted_behind(call: Call, **arguments: Any) -> Any:
+        answer = await send(call, **arguments)
         stream.abort()
         return answer
 
-    monkeypatch.setattr(stream._call, "send", aborted_behind)
+    monkeypatch.setattr(Call, "send", aborted_behind)
     assert type(await raised(stream.open())) is ClientClosedError
     assert type(await raised(anext(stream))) is ClientClosedError
     await within(1, emulator.log[0].closed.wait())
@@ -1142,7 +1143,8 @@ def test_streams_run_under_uvloop_too() -> None:
 async def test_no_key_can_be_seen_on_a_stream(client) -> None:
     async with stream_of(client) as stream:
         await anext(stream)
-        shown = repr(stream) + str(stream) + repr(vars(stream)) + repr(vars(stream._call)) + repr(stream._call.request)
+        call = [getattr(stream._call, name) for name in stream._call.__slots__]
+        shown = repr(stream) + str(stream) + repr(vars(stream)) + repr(call)
         assert KEY not in shown
         with pytest.raises(TypeError):
             pickle.dumps(stream)

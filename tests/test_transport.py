@@ -34,7 +34,7 @@ from dgrid_async import (
 from dgrid_async.config import Secret
 from dgrid_async.network import Network
 from dgrid_async.pool import Pool
-from dgrid_async.transport import Call, CoolDown
+from dgrid_async.transport import Call
 from tests.loopback import (
     BODY,
     KEY,
@@ -48,6 +48,7 @@ from tests.loopback import (
     answering,
     ask,
     blackhole,
+    call_to,
     client_of,
     ends_within,
     good,
@@ -57,7 +58,6 @@ from tests.loopback import (
     loopback,
     moved,
     open_stream,
-    request_to,
     stream_text,
 )
 
@@ -308,8 +308,7 @@ async def test_an_error_whose_body_never_comes_is_told_by_its_status() -> None:
 async def test_interrupting_twice_keeps_the_first_reason() -> None:
     async with loopback(hang) as server:
         pool = Pool(Limits(), Network())
-        request = request_to(server.url + "/v1/messages", secret=Secret(KEY))
-        call = Call(pool, CoolDown(), request)
+        call = call_to(server.url + "/v1/messages", pool, Secret(KEY))
         task = asyncio.create_task(call.send())
         await server.wait(1)
         call.interrupt(ClientClosedError("first"))
@@ -323,7 +322,7 @@ async def test_interrupting_twice_keeps_the_first_reason() -> None:
 async def test_interrupting_what_its_limit_has_just_ended() -> None:
     async with loopback(hang) as server:
         pool = Pool(Limits(), Network())
-        call = Call(pool, CoolDown(), request_to(server.url))
+        call = call_to(server.url, pool)
         task = asyncio.create_task(call.send())
         await server.wait(1)
         scope: Any = call._scope
