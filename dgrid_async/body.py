@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
@@ -241,7 +241,7 @@ class Body(Generic[Event, ReplyT]):
             return
         # Only the first can have come in more than one chunk.
         large = payloads and payloads[0].__class__ is LargeJSON
-        loads = cast("Callable[[Any], Any]", _loads if large else orjson.loads)
+        loads: Callable[[Any], Any] = _loads if large else orjson.loads
         decode, append = self._decode, self.ready.append
         for n, payload in enumerate(payloads):  # noqa: B007 -- where the slow way begins
             try:

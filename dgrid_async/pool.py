@@ -76,11 +76,11 @@ class Interruptible(Protocol):
 class _Generation:
     """One aiohttp session and the calls that hold it."""
 
-    __slots__ = ("born", "leases", "retired", "session")
+    __slots__ = ("leases", "retired", "session", "until")
 
-    def __init__(self, session: aiohttp.ClientSession, born: float) -> None:
+    def __init__(self, session: aiohttp.ClientSession, until: float) -> None:
         self.session = session
-        self.born = born
+        self.until = until
         self.leases = 0
         self.retired = False
 
@@ -91,16 +91,17 @@ class _Slots:
     __slots__ = ("_limit", "in_use", "waiters")
 
     def __init__(self, limit: int | None) -> None:
-        self._limit = limit
+        self._limit = math.inf if limit is None else limit
         # The mutable state: the slots taken, and who waits for one, in order.
         self.in_use = 0
         self.waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     def take_at_once(self) -> bool:
         """Take a slot if one is free; none is while somebody waits, for those are handed over."""
-        free = self._limit is None or self.in_use < self._limit
-        self.in_use += free
-        return free
+        if self.in_use >= self._limit:
+            return False
+        self.in_use += 1
+        return True
 
     async def take(self, seconds: float | None) -> None:
         """Wait for a slot, at most this long.
@@ -426,13 +427,15 @@ class Pool:
         generation = home.generations[-1] if home.generations else None
         if self._own is not None:
             _check_own(self._own, home.loop)
-        elif generation is not None:
-            age, limit = home.loop.time() - generation.born, self.limits.max_age
-            if generation.retired or generation.session.closed or (limit is not None and age > limit):
-                self._retire(home, generation)
-                generation = None
+        elif generation is not None and (
+            generation.retired or home.loop.time() > generation.until or generation.session.closed
+        ):
+            self._retire(home, generation)
+            generation = None
         if generation is None:
-            generation = _Generation(self._own or self._new_session(), home.loop.time())
+            age = self.limits.max_age
+            until = math.inf if age is None else home.loop.time() + age
+            generation = _Generation(self._own or self._new_session(), until)
             home.generations.append(generation)
         generation.leases += 1
         return generation

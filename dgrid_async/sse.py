@@ -87,7 +87,8 @@ class SSEDecoder:
         # of them, the bytes that may yet be a byte order mark (None: past it), whether the last chunk ended in CR, the
         # last event id, the stray text so far, whether an event above the bound has been met, what stood before the data of
         # the last payload (the next one mostly begins with the same), and of an event with a large data line what stands
-        # before that and the line; what follows is then gathered as if the line were empty.
+        # before that and the line; what follows is then gathered as if the line were empty. And whether of all this nothing
+        # counts but the beginning of an event, no more than a piece: then `payloads` has a short way.
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._tidy_at = _TIDY_BYTES if max_event_bytes is None else min(_TIDY_BYTES, max_event_bytes + 1)
@@ -99,6 +100,7 @@ class SSEDecoder:
         self._overflow = False
         self._lead = b"data: "
         self._large: tuple[bytes, LargeJSON] | None = None
+        self._calm = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Return the events that this chunk completes.
@@ -126,9 +128,23 @@ class SSEDecoder:
         Raises:
             EventTooLargeError: As `feed`; or the stray text is above the bound.
         """
-        routine = self._routine(chunk)
-        if routine is not None:
-            return routine
+        lead, begun = self._lead, self._pieces
+        # How nearly every chunk is: events that all are one line behind what stood before the last payload. Then none needs a
+        # look of its own.
+        if self._calm and b"\r" not in chunk and self._size + len(chunk) < self._first_tidy:
+            text = begun[0] + chunk if begun else chunk
+            end = text.rfind(b"\n\n")
+            if end > 0 and text.startswith(lead):
+                data: list[Any] = text[len(lead) : end].split(b"\n\n" + lead)
+                if b"\n" not in b"".join(data):  # in one go: a look at each costs more, and so does counting
+                    tail = text[end + 2 :]
+                    self._pieces = [tail] if tail else []
+                    self._size = len(tail)
+                    return data
+        return self._payloads(chunk)
+
+    def _payloads(self, chunk: bytes) -> list[Payload]:
+        """Return what `payloads` does, whatever the chunk."""
         items: list[Payload] = []
         append = items.append
         if self._large is not None:
@@ -156,30 +172,9 @@ class SSEDecoder:
         self._lead = lead
         if self._size >= LARGE_BYTES:
             self._look_for_large()
+        unusual = self._after_cr or self._stray or self._overflow or self._large or len(self._pieces) > 1
+        self._calm = self._head is None and not unusual and self._tidy_at == self._first_tidy
         return items
-
-    def _routine(self, chunk: bytes) -> list[Payload] | None:
-        """Return the data of events that all are one line behind what stood before the last payload; None if they may not be.
-
-        This is how nearly every chunk is, and then no event of it needs a look of its own.
-        """
-        pieces, lead = self._pieces, self._lead
-        if len(pieces) > 1 or self._size + len(chunk) >= self._first_tidy:  # before anything is copied
-            return None
-        if self._head is not None or self._after_cr or self._stray or self._large or self._overflow or b"\r" in chunk:
-            return None
-        text = pieces[0] + chunk if pieces else chunk
-        end = text.rfind(b"\n\n")
-        if end < 0 or not text.startswith(lead):
-            return None
-        data = text[len(lead) : end].split(b"\n\n" + lead)
-        if b"\n" in b"".join(data):  # in one go: a look at each costs more, and so does counting
-            return None
-        tail = text[end + 2 :]
-        self._pieces = [tail] if tail else []
-        self._size = len(tail)
-        self._tidy_at = self._first_tidy
-        return data  # type: ignore[return-value]  # bytes are payloads
 
     def last_payloads(self) -> list[Payload]:
         """Return what `end` does, and the stray text."""
@@ -263,6 +258,7 @@ class SSEDecoder:
 
     def _blocks(self, chunk: bytes) -> list[bytes]:
         """Return the text of each event that the chunk completes, its lines ended by LF, its blank line taken off."""
+        self._calm = False
         if self._head is not None:
             chunk = self._head + chunk
             if len(chunk) < len(_BOM) and _BOM.startswith(chunk):

@@ -292,24 +292,23 @@ class EventStream(Generic[Event, ReplyT]):
                             self._lost(body, answer, error)
                             continue
                     came = monotonic()
-                    self._backlog = chunk
                     if came - now > _WAITED:
                         self._slice_since = came
                     elif came - self._slice_since > _SLICE:
                         # The bytes are there faster than they are used up: other tasks get their turn, and may abort.
+                        self._backlog = chunk
                         await asyncio.sleep(0)
                         self._slice_since = now = monotonic()
                         continue
                     self._waited = 0.0
-                    begin = self._decoded
-                    end = begin + (min(begin, _SLICE_BYTES) or _FIRST_BYTES)
-                    self._decoded = end
-                    if end >= len(chunk):
-                        self._backlog, self._decoded = b"", 0
-                    if chunk:
-                        body.feed(chunk[begin:end])
+                    if len(chunk) > _FIRST_BYTES:
+                        body.feed(self._slice(chunk))
                     else:
-                        body.end()
+                        self._backlog = b""
+                        if chunk:
+                            body.feed(chunk)
+                        else:
+                            body.end()
                     if not body.ready:
                         self._waits_since = now = monotonic()
             except asyncio.CancelledError:
@@ -319,6 +318,14 @@ class EventStream(Generic[Event, ReplyT]):
                 raise
             finally:
                 self._waits_since = 0.0
+
+    def _slice(self, chunk: bytes) -> bytes:
+        """Return what is to be decoded now of a large read, and keep the rest."""
+        begin = self._decoded
+        end = begin + (min(begin, _SLICE_BYTES) or _FIRST_BYTES)
+        whole = end >= len(chunk)
+        self._backlog, self._decoded = (b"", 0) if whole else (chunk, end)
+        return chunk[begin:end]
 
     def _settle(self, body: Body[Event, ReplyT]) -> None:
         """Act on it that the answer is whole."""

@@ -154,9 +154,13 @@ def _compile(cls: type[WireObject]) -> Callable[..., Any]:
         # The wire's own names are values here, never source.
         names = {name: f"way{len(ways)}_{n}" for n, name in enumerate(keys)}
         scope.update({variable: name for name, variable in names.items()})
+        present = [field for field in fields if field.wire_name in keys]
+        absent = [field for field in fields if field.wire_name not in keys]
         body = [
             *begin,
-            *(line for field in fields for line in (field.fetched if field.wire_name in keys else field.absent)),
+            *(line for field in present for line in field.fetched),
+            # All at once: constants that are unpacked cost a third less than one by one.
+            *([f" {', '.join(f.place for f in absent)} = {', '.join(f.default for f in absent)}"] if absent else []),
             *(f" d[{variable}]" for name, variable in names.items() if name not in known),  # it must be there, too
             *end,
         ]
@@ -182,28 +186,28 @@ class _Source:
 
     Attributes:
         wire_name: The field's.
+        place: Where its value goes.
+        default: The expression for its value where none came.
         fetched: For an object that has it.
-        absent: For one that has not.
         asked: For one that may have it.
     """
 
-    __slots__ = ("absent", "asked", "fetched", "wire_name")
+    __slots__ = ("asked", "default", "fetched", "place", "wire_name")
 
     def __init__(self, i: int, field: Field, cls: type[WireObject], scope: dict[str, Any]) -> None:
-        default = field.literal
-        if default is None:
-            scope[f"default{i}"] = field.default
-            default = f"default{i}()"
-        lines = _value_lines(i, field, f"{cls.__name__}.{field.name}", default, scope)
         self.wire_name = field.wire_name
-        self.fetched = [f" v = d[{field.wire_name!r}]", *(f" {line}" for line in lines), f" self.{field.name} = v"]
-        self.absent = [f" self.{field.name} = {default}"]
+        self.place = f"self.{field.name}"
+        if field.literal is None:
+            scope[f"default{i}"] = field.default
+        self.default = field.literal or f"default{i}()"
+        lines = _value_lines(i, field, f"{cls.__name__}.{field.name}", self.default, scope)
+        self.fetched = [f" v = d[{field.wire_name!r}]", *(f" {line}" for line in lines), f" {self.place} = v"]
         # To ask whether it is there and then for it costs less than a call of `get`, whichever the answer.
         self.asked = [
             f" if {field.wire_name!r} in d:",
             *(f" {line}" for line in self.fetched),
             " else:",
-            *(f" {line}" for line in self.absent),
+            f"  {self.place} = {self.default}",
         ]
 
 

@@ -259,13 +259,15 @@ class Call:
         """Send once, same-host redirects included, and return a 2xx."""
         cool_down = self._cool_down
         self._request_id = None
-        while True:
-            if cool_down.left() > 0:
+        if cool_down.left() > 0:
+            await cool_down.wait()
+        lease = self._pool.lease(home)
+        while lease is None:
+            lease = await self._pool.acquire(home)
+            if cool_down.left() > 0:  # a pause was asked for while this waited for the slot
+                lease.release()
                 await cool_down.wait()
-            lease = self._pool.lease(home) or await self._pool.acquire(home)
-            if cool_down.left() <= 0:
-                break
-            lease.release()  # a pause was asked for while this waited for the slot
+                lease = self._pool.lease(home)
         response: aiohttp.ClientResponse | None = None
         url, status = self._url, 0
         try:
