@@ -357,8 +357,9 @@ class Body(Generic[Event, ReplyT]):
         except ValueError as error:
             if not at_end:
                 return
-            value = _first_json(text[:_STRAY_BYTES])
-            if failures.error_in(value) is None:
+            # What would have been taken before the rest came, had it come by itself.
+            value = _first_json(text[:_WORTH_A_TRY])
+            if value is None:
                 if self._cause is None:
                     self._undecodable("neither an event stream nor whole JSON", text, error)
                 return
@@ -458,8 +459,9 @@ def _no_answer(endpoint: Endpoint[Any, Any], head: Head, body: bytes, what: str)
 
 def _first_json(text: bytes) -> Any:
     """Return the JSON value that a text begins with, or None."""
+    said = text.decode("utf-8", "replace").lstrip()
     try:
-        value, _ = json.JSONDecoder().raw_decode(text.decode("utf-8", "replace").lstrip())
+        _, end = json.JSONDecoder(parse_int=str).raw_decode(said)  # int() refuses some thousands of digits
+        return codec.decode(said[:end].encode())
     except (ValueError, RecursionError):
         return None
-    return codec.mend(value)

@@ -367,6 +367,21 @@ def test_a_whole_reply_is_taken_before_the_body_ends(size, before) -> None:
     assert body.verdict() is None
 
 
+@pytest.mark.parametrize("behind", [b"x", b"}", b"\n\n" + json.dumps(REPLY).encode(), b'\n\ndata: {"choices": []}\n\n', b"\xff"])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_what_stands_behind_a_whole_reply_does_not_count(behind, size) -> None:
+    """Nor does it matter in what pieces the two come: the reply may be taken before the rest is there."""
+    text = json.dumps(REPLY).encode() + behind
+    body = new()
+    for at in range(0, len(text), size):
+        if not body.over:
+            body.feed(text[at : at + size])
+    if not body.over:
+        body.end()
+    assert "".join(texts(body)) == "a{b}c"
+    assert body.verdict() is None
+
+
 def test_a_list_of_gemini_is_its_events() -> None:
     parts = [{"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": text}]}}]} for text in "ab"]
     parts[-1]["candidates"][0]["finishReason"] = "STOP"
@@ -377,7 +392,7 @@ def test_a_list_of_gemini_is_its_events() -> None:
         assert isinstance(body.verdict(), want)
 
 
-@pytest.mark.parametrize("text", [b'{"hello": 1}', b"[]x", b'[{"a"', b"[5]", b"{}", b"[[]]"])
+@pytest.mark.parametrize("text", [b'{"hello": 1}', b'{"hello": 1}x', b"[}", b'[{"a"', b"[5]", b"{}", b"[[]]"])
 def test_json_that_is_no_reply_is_refused(text) -> None:
     body = new()
     body.feed(text)
