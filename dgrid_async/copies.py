@@ -48,8 +48,8 @@ class _Known(dict[str, Any]):
 
 
 _COPY = {
-    "object": "of[type(v)](v)",
-    "objects": "[of[type(v[0])](v[0])] if len(v) == 1 else [of[type(item)](item) for item in v]",
+    "object": "of[v.__class__](v)",
+    "objects": "[of[v[0].__class__](v[0])] if len(v) == 1 else [of[item.__class__](item) for item in v]",
     "anything": "copied(v)",
 }
 
@@ -65,18 +65,18 @@ def _made_copier(cls: type[Any]) -> Copier | None:
         return lambda value: cls(value.type, copied(value.data))
     fields = fields_of(cls)
     known = frozenset(field.wire_name for field in fields)
-    scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "known": known, "Known": _Known}
+    scope: dict[str, Any] = {"arguments": (cls,), "new": object.__new__, "known": known, "Known": _Known}
     scope |= {"copied": copied, "of": _COPIERS}
     lines = [
         "def copy(came):",
-        " self = new(cls)",
+        " self = new(*arguments)",
         " try:",
         "  d = came._wire",
         " except AttributeError:",  # a default has none
         "  pass",
         " else:",
         # Of the JSON behind it nobody is handed more than the fields that the class does not know.
-        "  if type(d) is not Known:",
+        "  if d.__class__ is not Known:",
         "   d = Known(d) if known.issuperset(d) else {n: v if n in known else copied(v) for n, v in d.items()}",
         "  self._wire = d",
     ]
