@@ -411,7 +411,7 @@ class Body(Generic[Event, ReplyT]):
         self._give_up(_no_answer(self._endpoint, self._head, body, what), cause)
 
 
-def _loads(data: bytes | LargeJSON) -> Any:
+def _loads(data: Any) -> Any:
     return data.value() if isinstance(data, LargeJSON) else orjson.loads(data)
 
 
