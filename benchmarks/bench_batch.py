@@ -172,7 +172,7 @@ def run(arena: Arena) -> list[Row]:
         address = f"{url}/{_MS}.{10 * _IN_FLIGHT}"
         rivals = [name for name in arena.peers("plain", _FORMAT) if name in {SUBJECT, FLOOR, "openai"}]
         case = f"{calls:,} calls of {_MS} ms, {_IN_FLIGHT} in flight"
-        rows += arena.compete("batch", case, rivals, rate, rounds=arena.rounds(3), warm=False, url=address, calls=calls)
+        rows += arena.compete("batch", case, rivals, rate, rounds=arena.rounds(5), url=address, calls=calls)
         if find_spec("distributed") is None:
             arena.skipped["dask"] = "distributed is not installed"
             return rows

@@ -180,7 +180,7 @@ def run(arena: Arena) -> list[Row]:
         mappers = [name for name in arena.peers("plain", _FORMAT) if name in {SUBJECT, "openai"}]
         case = f"{calls:,} calls of {_MS} ms, {_IN_FLIGHT} in flight"
         address = f"{url}/{_MS}.{2 * _IN_FLIGHT}"
-        rows += arena.compete("map", case, mappers, rate, rounds=arena.rounds(3), warm=False, url=address, calls=calls)
+        rows += arena.compete("map", case, mappers, rate, rounds=arena.rounds(5), url=address, calls=calls)
         case = f"{calls:,} calls of {_MS} ms, {_ALLOWED} taken"
         address = f"{url}/{_MS}.{_ALLOWED}"
         rows += arena.compete("map", case, subject, found, rounds=arena.rounds(3), warm=False, url=address, calls=calls)

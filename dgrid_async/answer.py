@@ -135,8 +135,6 @@ class Answer:
                 # Most bodies are here with their headers: these need not be awaited.
                 whole = self._inflater is None and content.is_eof()
                 chunk = content.read_nowait(-1) if whole else await self.read()
-                if whole and not size and len(chunk) <= min(limit, LARGE_BYTES):
-                    return chunk
                 whole = whole or not chunk
                 size += len(chunk)
                 if large is not None:
