@@ -98,5 +98,5 @@ SCALARS: dict[Any, Callable[[Any, str], Any]] = {
     bool: to_bool,
     bytes: to_bytes,
 }
-# What a value of the right kind needs no conversion to be; an integer is a number.
-EXACT = {str: "str", int: "int", bool: "bool"}
+# What a value of the right kind needs no conversion to be.
+EXACT = {str: "str", int: "int", float: "float", bool: "bool"}

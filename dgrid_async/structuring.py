@@ -235,16 +235,17 @@ def _value_lines(i: int, field: Field, place: str, default: str, scope: dict[str
     if hint is Any:
         return [null]
     hook = f"hook{i}"
-    if get_origin(hint) is list and is_wire_class(get_args(hint)[0]):
-        scope[hook] = lazy(scope, hook, get_args(hint)[0])
-        return [
-            null,
-            f"elif v.__class__ is not list: raise MismatchError({place!r}, 'an array', v)",
-            # Most lists of a delta are of one, and a comprehension is a call.
-            f"else: v = [{hook}(v[0])] if len(v) == 1 else [{hook}(item) for item in v]",
-        ]
-    scope[hook] = lazy(scope, hook, hint) if is_wire_class(hint) else _hook(hint, place)
-    return [null, f"else: v = {hook}(v)"]
+    item = next(iter(get_args(hint)), Any) if get_origin(hint) is list else Any
+    inner, at = (hint, place) if item is Any else (item, f"{place}[]")
+    scope[hook] = lazy(scope, hook, inner) if is_wire_class(inner) else _hook(inner, at)
+    if item is Any:
+        return [null, f"else: v = {hook}(v)"]
+    return [
+        null,
+        f"elif v.__class__ is not list: raise MismatchError({place!r}, 'an array', v)",
+        # Most lists are of one or of none, and a comprehension is a call.
+        f"else: v = [{hook}(v[0])] if len(v) == 1 else [{hook}(item) for item in v] if v else []",
+    ]
 
 
 def _hook(hint: Any, place: str) -> Hook:
