@@ -10,6 +10,8 @@ import json
 import re
 from typing import Any
 
+import orjson
+
 from dgrid_async import codec
 
 __all__ = ["PartialJSON"]
@@ -159,13 +161,15 @@ class PartialJSON:
 
     def _read_text(self, text: str, at: int) -> str:
         """Return what stands in a string that ends at a place."""
-        if "\\" in text:
-            try:
-                text = json.loads(f'"{text}"')
-            except json.JSONDecodeError:
-                raise ValueError(f"no JSON before character {self._read + at}: a bad escape in a string") from None
-        # Half a character is nothing that could be printed.
-        return text if text.isprintable() else str(codec.mend(text))
+        quoted = f'"{text}"'
+        try:
+            return str(orjson.loads(quoted))
+        except ValueError:  # half a character, perhaps
+            pass
+        try:
+            return str(codec.mend(json.loads(quoted)))
+        except json.JSONDecodeError:
+            raise ValueError(f"no JSON before character {self._read + at}: a bad escape in a string") from None
 
     def _read_word(self, piece: str, at: int) -> int:
         """Take in more of a number or name, and return the place after it."""
