@@ -233,19 +233,19 @@ def _value_lines(i: int, field: Field, place: str, default: str, scope: dict[str
         return [f"{unless}v = {default} if v is None else fix{i}(v, {place!r})"]
     null = f"if v is None: v = {default}"
     if hint is Any:
-        return [null]
+        return [null] if default != "None" else []
     hook = f"hook{i}"
     item = next(iter(get_args(hint)), Any) if get_origin(hint) is list else Any
     inner, at = (hint, place) if item is Any else (item, f"{place}[]")
     scope[hook] = lazy(scope, hook, inner) if is_wire_class(inner) else _hook(inner, at)
-    if item is Any:
-        return [null, f"else: v = {hook}(v)"]
-    return [
-        null,
-        f"elif v.__class__ is not list: raise MismatchError({place!r}, 'an array', v)",
-        # Most lists are of one or of none, and a comprehension is a call.
-        f"else: v = [{hook}(v[0])] if len(v) == 1 else [{hook}(item) for item in v] if v else []",
-    ]
+    lines = [f"v = {hook}(v)"]
+    if item is not Any:
+        lines = [
+            f"if v.__class__ is not list: raise MismatchError({place!r}, 'an array', v)",
+            # Most lists are of one or of none, and a comprehension is a call.
+            f"v = [{hook}(v[0])] if len(v) == 1 else [{hook}(item) for item in v] if v else []",
+        ]
+    return [*([null, "else:"] if default != "None" else ["if v is not None:"]), *(f" {line}" for line in lines)]
 
 
 def _hook(hint: Any, place: str) -> Hook:
