@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["PIECES", "fold", "join"]
 
-PIECES = 32
+PIECES = 16
 """How often `fold` is to be asked: a piece takes ten times the room of its characters, and a call time."""
 
 
