@@ -227,25 +227,26 @@ def _value_lines(i: int, field: Field, place: str, default: str, scope: dict[str
         return [f"if v.__class__ is not str: v = {default}"]
     hint = strip_none(field.hint)
     scalar = scalar_of(hint)
-    if scalar is not None:
-        scope[f"fix{i}"] = SCALARS[scalar]
-        unless = f"if v.__class__ is not {EXACT[scalar]}: " if scalar in EXACT else ""
-        return [f"{unless}v = {default} if v is None else fix{i}(v, {place!r})"]
-    null = f"if v is None: v = {default}"
-    if hint is Any:
-        return [null] if default != "None" else []
     hook = f"hook{i}"
     item = next(iter(get_args(hint)), Any) if get_origin(hint) is list else Any
-    inner, at = (hint, place) if item is Any else (item, f"{place}[]")
-    scope[hook] = lazy(scope, hook, inner) if is_wire_class(inner) else _hook(inner, at)
-    lines = [f"v = {hook}(v)"]
-    if item is not Any:
+    if scalar is not None:
+        scope[hook] = SCALARS[scalar]
+        lines = [f"v = {hook}(v, {place!r})"]
+    elif item is not Any:
+        scope[hook] = lazy(scope, hook, item) if is_wire_class(item) else _hook(item, f"{place}[]")
         lines = [
             f"if v.__class__ is not list: raise MismatchError({place!r}, 'an array', v)",
             # Most lists are of one or of none, and a comprehension is a call.
             f"v = [{hook}(v[0])] if len(v) == 1 else [{hook}(item) for item in v] if v else []",
         ]
-    return [*([null, "else:"] if default != "None" else ["if v is not None:"]), *(f" {line}" for line in lines)]
+    elif hint is not Any:
+        scope[hook] = lazy(scope, hook, hint) if is_wire_class(hint) else _hook(hint, place)
+        lines = [f"v = {hook}(v)"]
+    else:
+        lines = ["pass"]
+    null = ["if v is not None:"] if default == "None" else [f"if v is None: v = {default}", "else:"]
+    lines = [*null, *(f" {line}" for line in lines)]
+    return [f"if v.__class__ is not {EXACT[scalar]}:", *(f" {line}" for line in lines)] if scalar in EXACT else lines
 
 
 def _hook(hint: Any, place: str) -> Hook:
