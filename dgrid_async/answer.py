@@ -64,7 +64,7 @@ class Answer:
     )
 
     def __init__(
-        self, response: aiohttp.ClientResponse, lease: Lease, *, secret: Secret | None, timeouts: Timeouts, limits: Limits
+        self, response: aiohttp.ClientResponse, lease: Lease, secret: Secret | None, timeouts: Timeouts, limits: Limits
     ) -> None:
         self._response = response
         self._lease: Lease | None = lease

@@ -321,15 +321,16 @@ class AsyncDGrid:
             address = own.base_url + target.path + ("?" + urlencode(query, doseq=True) if query else "")
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"{name}(): a parameter cannot be sent: {error}") from error
+        # By their places: with names it costs half a microsecond more to make.
         return Call(
             self._pool,
             self._cool_down,
-            url=address,
-            body=body,
-            headers=self._headers(target.headers, options, streamed=streamed),
-            secret=own.secret,
-            timeouts=_of(Timeouts, "timeouts", options.get("timeouts"), own.timeouts) if options else own.timeouts,
-            retries=_of(Retries, "retries", options.get("retries"), own.retries) if options else own.retries,
+            address,
+            body,
+            self._headers(target.headers, options, streamed=streamed),
+            own.secret,
+            _of(Timeouts, "timeouts", options.get("timeouts"), own.timeouts) if options else own.timeouts,
+            _of(Retries, "retries", options.get("retries"), own.retries) if options else own.retries,
         )
 
     def _headers(self, special: Mapping[str, str], options: Mapping[str, Any], *, streamed: bool) -> dict[str, str]:

@@ -131,7 +131,6 @@ class Call:
         self,
         pool: Pool,
         cool_down: CoolDown,
-        *,
         url: str,
         body: bytes,
         headers: Mapping[str, str],
@@ -285,7 +284,7 @@ class Call:
                 )
                 status = response.status
                 if status not in _REDIRECT:
-                    answer = Answer(response, lease, secret=self._secret, timeouts=self.timeouts, limits=self.limits)
+                    answer = Answer(response, lease, self._secret, self.timeouts, self.limits)
                     self._request_id = answer.request_id
                     if self._interrupted is not None:
                         raise self._interrupted  # in the very moment in which the headers came
