@@ -337,7 +337,9 @@ class AsyncDGrid:
         own = self._options
         headers = own.streamed if streamed else own.plain
         if special:
-            headers = headers | _named({name: value for name, value in special.items() if name not in own.headers})
+            if not own.headers.keys().isdisjoint(special):
+                special = {name: value for name, value in special.items() if name not in own.headers}
+            headers = headers | _named(special)
         if not options:
             return headers
         headers = dict(headers)

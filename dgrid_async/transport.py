@@ -101,7 +101,7 @@ class Call:
         timeouts, retries: The rules.
 
     Attributes:
-        idempotency_key: The same for all attempts.
+        idempotency_key: The same for all attempts; made at the first where nobody gave one.
         failures: The failures so far.
         started, until: When it was first sent (0: not yet), by the monotonic clock, and when its time is up, by the loop's.
         between: What waits for the next attempt in the place of a sleep: told the failure and the least seconds.
@@ -147,7 +147,7 @@ class Call:
         self.timeouts = timeouts
         self._retries = retries
         self.limits = pool.limits
-        self.idempotency_key = headers.get("idempotency-key") or os.urandom(16).hex()
+        self.idempotency_key = headers.get("idempotency-key")
         # The mutable state: when it was first sent, when its time is up by the loop's clock, the failures so far, what ends
         # `send` while that runs, why it was ended from outside, and the gateway's name for the attempt that it has answered.
         self.started = 0.0
@@ -307,6 +307,8 @@ class Call:
             raise self._translated(error, url, lease) from error
 
     def _signed(self) -> dict[str, str]:
+        if not self.idempotency_key:
+            self.idempotency_key = os.urandom(16).hex()
         headers = {**self._headers, header_name("idempotency-key"): self.idempotency_key}
         if self._secret is not None:
             headers[header_name("authorization")] = f"Bearer {self._secret.reveal()}"

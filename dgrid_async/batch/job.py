@@ -180,11 +180,12 @@ class Job:
         self._gathered = ledger.gathered
         self._ordered = ledger.fingerprint.settings.ordered
         # The mutable state: bad lines that wait for their turn; how many calls are under way, and how many in a row nobody
-        # answered; whether nothing new is begun, since when nothing is under way then, the failure that is the whole job's,
-        # and that of a write.
+        # answered; whether `_flush` will be called; whether nothing new is begun, since when nothing is under way then, the
+        # failure that is the whole job's, and that of a write.
         self._bad: list[lines.BadLine] = []
         self._in_flight = 0
         self._unanswered = 0
+        self._flush_due = False
         self._stopping = False
         self._drained = asyncio.Event()
         self._fatal: DGridError | None = None
@@ -333,7 +334,8 @@ class Job:
         body = None if line.stream else getattr(reply, "_wire", None)
         if body is None:
             body = reply.to_dict()
-        if not self._gathered:
+        if not self._flush_due:
+            self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
         ledger.answer(output.answered(ledger.key(line.number), line.custom_id, reply.request_id, body))
         self.report.tokens.count(body)
@@ -346,6 +348,7 @@ class Job:
         self._ledger.fail(output.failed(self._ledger.key(line.number), line.custom_id, line.number, failure))
 
     def _flush(self) -> None:
+        self._flush_due = False
         try:
             self._ledger.flush()
         except OSError as error:

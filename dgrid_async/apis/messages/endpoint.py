@@ -24,6 +24,7 @@ PATH = "/v1/messages"
 
 # The only version there is; a request without it is refused (https://docs.claude.com/en/api/versioning).
 VERSION = "2023-06-01"
+_VERSIONED = {"anthropic-version": VERSION}
 
 # Parameters that travel as headers.
 _HEADERS = {
@@ -35,19 +36,18 @@ _HEADERS = {
 
 def encode(params: Mapping[str, Any], stream: bool) -> Target:  # noqa: FBT001 -- the contract of `Endpoint.encode`
     """Return the request that the parameters ask for."""
-    body = {name: value for name, value in params.items() if name not in _HEADERS}
+    body = dict(params)
+    headers = _VERSIONED
+    for name in _HEADERS.keys() & body.keys():
+        if value := body.pop(name):
+            headers = {**headers, _HEADERS[name]: value if isinstance(value, str) else ",".join(value)}
     if stream:
         body["stream"] = True
     elif body.get("stream"):
         del body["stream"]
     messages = body.get("messages")
-    if isinstance(messages, (list, tuple)):
+    if isinstance(messages, (list, tuple)) and Message in map(type, messages):
         body["messages"] = [_turn(message) for message in messages]
-    headers = {"anthropic-version": VERSION}
-    for name, header in _HEADERS.items():
-        value = params.get(name)
-        if value:
-            headers[header] = value if isinstance(value, str) else ",".join(value)
     return Target(PATH, body, headers=headers)
 
 
