@@ -13,7 +13,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from dgrid_async import failures
@@ -268,12 +267,7 @@ def _looked_at(closed: asyncio.Future[None]) -> None:
 
 def _request_id(headers: CIMultiDictProxy[str]) -> str | None:
     """Return what `failures.request_id_of` does, without a dict made of the headers."""
-    for name in _request_id_names():
+    for name in map(header_name, failures.REQUEST_ID_HEADERS):
         if name in headers and (value := ", ".join(headers.getall(name))):
             return value
     return None
-
-
-@lru_cache(maxsize=1)
-def _request_id_names() -> tuple[str, ...]:
-    return tuple(map(header_name, failures.REQUEST_ID_HEADERS))

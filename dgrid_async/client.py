@@ -337,9 +337,7 @@ class AsyncDGrid:
         own = self._options
         headers = own.streamed if streamed else own.plain
         if special:
-            if not own.headers.keys().isdisjoint(special):
-                special = {name: value for name, value in special.items() if name not in own.headers}
-            headers = headers | _named(special)
+            headers = headers | {header_name(name): value for name, value in special.items() if name not in own.headers}
         if not options:
             return headers
         headers = dict(headers)

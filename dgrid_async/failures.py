@@ -112,8 +112,6 @@ _QUOTA_STATUS, _SERVER_ERROR = 402, 500
 _HTTP_ERRORS = range(400, 600)
 # In the place of a type or status these say no more than that there is an error.
 _EMPTY_WORDS = frozenset({"error", "failed", "response.failed", "response.error"})
-# Without one of these an object is no error.
-_SIGNS = frozenset({"error", "type", "success", "message"})
 # In the place of an envelope's code these say that there is none.
 _GOOD_CODES = (0, 200, "0", "200", "ok", "success", None, True, "")
 
@@ -172,8 +170,6 @@ def error_in(value: Any) -> Any:
         # Gemini writes the error of a stream as a list of one.
         alone = isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)
         return error_in(value[0]) if alone else None
-    if _SIGNS.isdisjoint(value):
-        return None
     if error := value.get("error"):
         return error
     if value.get("type") == "error" or value.get("success") is False:

@@ -38,15 +38,15 @@ def encode(params: Mapping[str, Any], stream: bool) -> Target:  # noqa: FBT001 -
     """Return the request that the parameters ask for."""
     body = dict(params)
     headers = _VERSIONED
-    for name in _HEADERS.keys() & body.keys():
-        if value := body.pop(name):
-            headers = {**headers, _HEADERS[name]: value if isinstance(value, str) else ",".join(value)}
+    for name, header in _HEADERS.items():
+        if name in body and (value := body.pop(name)):
+            headers = {**headers, header: value if isinstance(value, str) else ",".join(value)}
     if stream:
         body["stream"] = True
     elif body.get("stream"):
         del body["stream"]
     messages = body.get("messages")
-    if isinstance(messages, (list, tuple)) and Message in map(type, messages):
+    if isinstance(messages, (list, tuple)):
         body["messages"] = [_turn(message) for message in messages]
     return Target(PATH, body, headers=headers)
 
