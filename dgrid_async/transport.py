@@ -147,9 +147,9 @@ class Call:
         self.timeouts = timeouts
         self._retries = retries
         self.limits = pool.limits
-        # The mutable state: the Idempotency-Key, when it was first sent, when its time is up by the loop's clock, the failures so
-        # far, what ends `send` while that runs, why it was ended from outside, and the gateway's name for the attempt that it has
-        # answered.
+        # The mutable state: the key of its attempts, when it was first sent, when its time is up by the loop's clock, the
+        # failures so far, what ends `send` while that runs, why it was ended from outside, and the gateway's name for the
+        # attempt that it has answered.
         self.idempotency_key = headers.get("idempotency-key")
         self.started = 0.0
         self.until = math.inf
