@@ -20,7 +20,7 @@ from tests.loopback import Exchange, Loopback, client_of, loopback
 __all__ = ["PLAYS", "Page", "Upstream", "chunk", "connect", "upstream"]
 
 # Kinds of behaviour, by name.
-PLAYS = ("tokens", "no_headers", "no_token", "falls_silent", "endless", "refuses", "breaks")
+PLAYS = ("tokens", "at_once", "no_headers", "no_token", "falls_silent", "endless", "refuses", "breaks")
 WORDS = 40
 
 
@@ -30,6 +30,9 @@ def chunk(text: str | None = None, finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     value = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
     return f"data: {json.dumps(value)}\n\n".encode()
+
+
+END = chunk(finish="stop") + b"data: [DONE]\n\n"
 
 
 @dataclass
@@ -84,6 +87,10 @@ class Upstream:
                 await exchange.chunk(piece)
                 self.sent += 1
                 await asyncio.sleep(0)
+        if self.play == "at_once":
+            await exchange.chunk(b"".join(chunk(f"w{word} ") for word in range(WORDS)) + END)
+            await exchange.chunk(b"")
+            return
         for word in range(WORDS):
             await exchange.chunk(chunk(f"w{word} "))
             self.sent += 1
@@ -93,7 +100,7 @@ class Upstream:
             if self.play == "breaks" and word == 3:
                 await exchange.chunk(b'data: {"error": {"message": "no more", "code": 429}}\n\n')
                 await asyncio.Event().wait()
-        await exchange.chunk(chunk(finish="stop") + b"data: [DONE]\n\n")
+        await exchange.chunk(END)
         await exchange.chunk(b"")
 
 
