@@ -65,12 +65,14 @@ class Answer:
     def __init__(
         self, response: aiohttp.ClientResponse, lease: Lease, secret: Secret | None, timeouts: Timeouts, limits: Limits
     ) -> None:
+        from dgrid_async.session import quicken
+
         self._response = response
         self._lease: Lease | None = lease
         self._secret = secret
         self._timeouts = timeouts
         self._limits = limits
-        self._content = response.content
+        self._content = quicken(response.content)
         self._linger: asyncio.TimerHandle | None = None
         self.status = response.status
         self._headers: Mapping[str, str] | None = None

@@ -322,7 +322,7 @@ class AsyncDGrid:
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"{name}(): a parameter cannot be sent: {error}") from error
         # By their places: with names it costs half a microsecond more to make.
-        return Call(
+        call = Call(
             self._pool,
             self._cool_down,
             address,
@@ -332,6 +332,8 @@ class AsyncDGrid:
             _of(Timeouts, "timeouts", options.get("timeouts"), own.timeouts) if options else own.timeouts,
             _of(Retries, "retries", options.get("retries"), own.retries) if options else own.retries,
         )
+        call.eager = streamed
+        return call
 
     def _headers(self, special: Mapping[str, str], options: Mapping[str, Any], *, streamed: bool) -> dict[str, str]:
         own = self._options

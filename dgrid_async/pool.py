@@ -20,7 +20,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -38,6 +38,9 @@ _CLOSED = "the client is closed: make a new AsyncDGrid, or keep this one open fo
 _CUT = "the client was closed during this call"
 # Timers may ring so many seconds before their time: uvloop's count in milliseconds.
 _EARLY = 0.001
+# asyncio asks for a quarter of a megabyte whenever it reads, and gives back what did not come. glibc has the kernel map so much
+# anew each time, which costs more than the read, until the process has once given back a larger block.
+_LARGER_THAN_A_READ = 512 * 1024
 
 
 @attrs.frozen(kw_only=True)
@@ -408,6 +411,7 @@ class Pool:
         home = self._home_here()
         if home is None:
             self._drop_dead()
+            bytes(_LARGER_THAN_A_READ)  # and given back
             loop = asyncio.get_running_loop()
             home = self._homes[os.getpid(), loop] = Home(loop, self.limits.max_connections)
         return home
@@ -441,21 +445,9 @@ class Pool:
         return generation
 
     def _new_session(self) -> aiohttp.ClientSession:
-        import aiohttp
+        from dgrid_async.session import new_session
 
-        connector = _connector_class()(
-            limit=0,  # the slots above are the bound: a wait inside aiohttp could not be told from connecting
-            ttl_dns_cache=max(1, round(self.limits.dns_cache)),
-            keepalive_timeout=self.limits.keep_alive,
-            ssl=self.route.ssl_context(),
-            timeout_ceil_threshold=float("inf"),  # aiohttp rounds longer limits up to whole seconds
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
+        return new_session(self.limits, self.route)
 
     def _retire(self, home: Home, generation: _Generation, *, force: bool = False) -> None:
         if generation.leases and not force:
@@ -479,24 +471,6 @@ def _check_own(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) 
         raise ClientClosedError("the aiohttp session that was given as session= is closed")
     if getattr(session, "_loop", loop) is not loop:
         raise ConfigError("the aiohttp session that was given as session= belongs to another event loop: leave it out there")
-
-
-@lru_cache(maxsize=1)
-def _connector_class() -> type[aiohttp.TCPConnector]:
-    import aiohttp
-
-    class Connector(aiohttp.TCPConnector):
-        """Hands out no kept connection on which the gateway spoke unasked: that would be taken for the next answer."""
-
-        async def connect(self, *args: Any, **kwargs: Any) -> Any:
-            while True:
-                kept = bool(self._conns)
-                connection = await super().connect(*args, **kwargs)
-                if not kept or connection.protocol is None or not connection.protocol.should_close:
-                    return connection
-                connection.close()
-
-    return Connector
 
 
 def _closed(home: Home, session: aiohttp.ClientSession, task: asyncio.Task[None]) -> None:

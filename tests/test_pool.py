@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import platform
 import subprocess
 import sys
 import textwrap
@@ -108,6 +109,27 @@ async def test_a_client_that_nobody_closed_says_nothing_of_loops_that_have_ended
         assert out == ""
         assert len(server.requests) == 3
         await server.wait_open(0)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library, which asks the kernel in other ways")
+async def test_the_kernel_maps_no_memory_for_each_read() -> None:
+    async with loopback() as server:
+        out = await run_script(
+            server,
+            """
+            import resource
+            async def main():
+                async with client:
+                    await ask()
+                    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+                    for _ in range(200):
+                        await ask()
+                    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+            asyncio.run(main())
+            """,
+        )
+    assert len(server.requests) == 201
+    assert int(out) < 100  # without a block given back first: 405
 
 
 async def test_an_abandoned_call_of_an_ended_loop_is_dropped() -> None:

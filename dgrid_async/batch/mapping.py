@@ -407,6 +407,8 @@ def sender(client: AsyncDGrid, *, each: Each | None = None, key: Callable[[Any],
                 raise
             raise ConfigError(str(error)) from error
         call.between = turn.between
+        # What one of many calls waits for to leave is time in which a place is taken and nothing done.
+        call.eager = True
         if key is not None:
             call.idempotency_key = key(request)  # as an option it would be checked as what a caller wrote is
         if request.stream:

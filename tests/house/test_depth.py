@@ -82,7 +82,7 @@ async def test_awaits_between_the_loop_and_the_socket(url: str, name: str) -> No
             while awaited is not None and hasattr(awaited, "cr_await"):
                 names.append(awaited.__qualname__)
                 awaited = awaited.cr_await
-            if "StreamReader._wait" in names:
+            if "QuickReader.readany" in names:
                 deepest = max(deepest, len(names) - 1)  # `read` is the caller's
             await asyncio.sleep(0)
         await task
