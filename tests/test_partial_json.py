@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgrid_async.partial_json import PartialJSON
+from tests.counting import calls_made
 
 TEXTS = [
     '{"a":1,"b":[1,2.5,-3e4,true,false,null,"x\\"y\\u00e9\\ud83d\\ude00z\\\\"],"c":{"d":{},"e":[]}}  ',
@@ -211,19 +211,14 @@ def test_odd_scalars_can_be_encoded_again() -> None:
 def calls_for(text: str, size: int) -> int:
     """Return how many Python and C calls it takes to feed the text in pieces: a count, so load does not matter."""
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    parser, count = PartialJSON(), 0
+    parser = PartialJSON()
 
-    def counter(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    sys.setprofile(counter)
-    try:
+    def feed() -> None:
         for piece in pieces:
             parser.feed(piece)
             parser.copy()
-    finally:
-        sys.setprofile(None)
+
+    count = calls_made(feed)
     assert parser.complete
     return count
 

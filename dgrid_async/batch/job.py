@@ -41,6 +41,7 @@ from dgrid_async.errors import (
     InsufficientQuotaError,
 )
 from dgrid_async.request import Request
+from dgrid_async.wire import wire_of
 
 if TYPE_CHECKING:
     from dgrid_async.client import AsyncDGrid
@@ -331,9 +332,7 @@ class Job:
     def _answer(self, line: lines.Line, reply: Any) -> None:
         ledger = self._ledger
         # Of a plain reply, which nobody has changed, its wire form is what came.
-        body = None if line.stream else getattr(reply, "_wire", None)
-        if body is None:
-            body = reply.to_dict()
+        body = reply.to_dict() if line.stream else wire_of(reply)
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)

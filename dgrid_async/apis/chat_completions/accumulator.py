@@ -41,6 +41,7 @@ from dgrid_async.endpoint import Progress
 from dgrid_async.pieces import PIECES, fold, join
 from dgrid_async.scalars import to_bytes
 from dgrid_async.structuring import structure
+from dgrid_async.wire import wire_of
 
 __all__ = ["ChatCompletionAccumulator", "complete_tool_calls", "failure_in"]
 
@@ -182,13 +183,13 @@ class ChatCompletionAccumulator:
         first = self._head.get("id") if self._head else None
         if chunk.id and first and chunk.id != first:
             for choice in chunk.choices:
-                fields = _wire(choice).get("delta") or {}
+                fields = wire_of(choice).get("delta") or {}
                 if any(value for name, value in fields.items() if name != "role"):
                     raise ValueError(f"a second stream, {chunk.id!r}, begins after {first!r} had ended")
 
     def _choice(self, choice: ChunkChoice, choices: list[ChunkChoice]) -> _Choice:
         index = choice.index
-        if len(choices) > 1 and _wire(choice).get("index") is None:
+        if len(choices) > 1 and wire_of(choice).get("index") is None:
             index = next(place for place, other in enumerate(choices) if other is choice)
         state = self._choices.get(index)
         if state is None:
@@ -204,7 +205,7 @@ class ChatCompletionAccumulator:
             if not self._unfinished and self.failure is None:
                 self.progress = Progress.COMPLETE
         state.finish_reason = choice.finish_reason
-        failure = failure_in(choice.finish_reason, _wire(choice).get("error"))
+        failure = failure_in(choice.finish_reason, wire_of(choice).get("error"))
         if failure is not None:
             self.failure = failure
             self.progress = Progress.CLOSED
@@ -228,11 +229,6 @@ def complete_tool_calls(message: dict[str, Any]) -> None:
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict) and call.get("type") is None:
             call["type"] = "custom" if isinstance(call.get("custom"), dict) else "function"
-
-
-def _wire(choice: ChunkChoice) -> dict[str, Any]:
-    """Return the JSON that a choice came from."""
-    return choice._wire  # noqa: SLF001 -- as above
 
 
 class _Choice:

@@ -36,7 +36,7 @@ from dgrid_async.copies import copied
 from dgrid_async.endpoint import Progress
 from dgrid_async.pieces import PIECES, fold
 from dgrid_async.structuring import structure
-from dgrid_async.wire import WireObject, wire_names
+from dgrid_async.wire import wire_names, wire_of
 
 __all__ = ["GenerateContentAccumulator"]
 
@@ -76,7 +76,7 @@ class GenerateContentAccumulator:
     def add(self, event: Event) -> None:
         """Take in one event."""
         try:
-            wire = event._wire  # noqa: SLF001 -- as `_wire` below, without its call for each event
+            wire = event._wire  # noqa: SLF001 -- as `wire_of`, without its call for each event
         except AttributeError:  # the caller made it
             self.add(structure(event.to_dict(), GenerateContentResponse))
             return
@@ -113,7 +113,7 @@ class GenerateContentAccumulator:
         if self._candidates:
             reply["candidates"] = [self._candidates[index].merged() for index in sorted(self._candidates)]
         if self._usage is not None:
-            reply["usageMetadata"] = _wire(self._usage)
+            reply["usageMetadata"] = wire_of(self._usage)
         return structure(copied(reply), GenerateContentResponse)
 
     def _take_fields(self, event: Event, wire: Wire) -> None:
@@ -159,7 +159,7 @@ class _Candidate:
     def add(self, candidate: Candidate) -> None:
         content = candidate.content
         if content is not None:
-            wire = content._wire  # noqa: SLF001 -- of what was decoded; see `_wire`
+            wire = content._wire  # noqa: SLF001 -- of what was decoded; see `wire_of`
             known = self._content
             if known is None or "role" not in known or len(wire) > 2:  # noqa: PLR2004 -- `parts` and `role` alone
                 self._content = {**(known or {}), **_without_nulls(wire)}
@@ -190,7 +190,7 @@ class _Candidate:
         return merged
 
     def _add_text(self, part: Part, text: str) -> None:
-        wire = _wire(part)
+        wire = wire_of(part)
         if part.thought_signature:
             self._append(copied(wire))
             return
@@ -206,7 +206,7 @@ class _Candidate:
     def _add_other(self, part: Part) -> None:
         call = part.function_call
         if call is None:
-            self._append(copied(_wire(part)))
+            self._append(copied(wire_of(part)))
         elif self._call is not None and self._call.goes_on_with(call):
             if not self._call.add(part, call):
                 self._call = None
@@ -215,7 +215,7 @@ class _Candidate:
             self._call = streamed if streamed.add(part, call) else None
             self._append(streamed)
         else:
-            self._append(copied(_wire(part)))
+            self._append(copied(wire_of(part)))
 
     def _append(self, part: Wire | _Call) -> None:
         self._join()
@@ -327,8 +327,8 @@ class _Call:
 
     def add(self, part: Part, call: FunctionCall) -> bool:
         """Take in a piece; return whether more is to follow."""
-        self._part.update(_without_nulls(_wire(part)))
-        self._call.update(_without_nulls(_wire(call)))
+        self._part.update(_without_nulls(wire_of(part)))
+        self._call.update(_without_nulls(wire_of(call)))
         if call.args is not None:
             both = isinstance(self._args, dict) and isinstance(call.args, dict)
             self._args = {**self._args, **copied(call.args)} if both else copied(call.args)
@@ -351,7 +351,7 @@ class _Call:
         return {**self._part, "functionCall": call}
 
     def _add_piece(self, piece: PartialArg) -> None:
-        wire, path = _wire(piece), piece.json_path or ""
+        wire, path = wire_of(piece), piece.json_path or ""
         pieces = self._texts.get(path)
         if pieces is not None:
             pieces.append(piece.string_value or "")
@@ -435,14 +435,6 @@ def _unquoted(quoted: str) -> str | None:
 
 # ----------------------------------------------------------------------------------------------------------------
 # values
-
-
-def _wire(value: WireObject) -> Wire:
-    """Return the JSON that an object was decoded from, which costs nothing; of one made by hand, its wire form."""
-    try:
-        return value._wire  # noqa: SLF001 -- `to_dict` would build each event anew
-    except AttributeError:
-        return value.to_dict()
 
 
 def _without_nulls(wire: Wire) -> Wire:

@@ -42,7 +42,7 @@ from dgrid_async.endpoint import Progress
 from dgrid_async.partial_json import PartialJSON
 from dgrid_async.pieces import PIECES, fold, join
 from dgrid_async.structuring import structure
-from dgrid_async.wire import wire_names
+from dgrid_async.wire import wire_names, wire_of
 
 __all__ = ["MessageAccumulator"]
 
@@ -247,7 +247,7 @@ class MessageAccumulator:
         match event:
             case ContentBlockStart():
                 if event.content_block is not None:
-                    self._start_block(event.index, copied(event.content_block.to_dict()))
+                    self._start_block(event.index, copied(wire_of(event.content_block)))
             case ContentBlockStop():
                 if event.index in self._at:
                     self._at[event.index].stopped = True
@@ -294,7 +294,7 @@ class MessageAccumulator:
         if self._started:
             raise ValueError("a second message_start came inside one stream")
         self._started = True
-        data = copied(event.message.to_dict())
+        data = copied(wire_of(event.message))
         usage = data.pop("usage", None)
         content = data.pop("content", None) or []
         # A message_delta may have come before, and knows better.
@@ -356,7 +356,7 @@ class MessageAccumulator:
             if delta.citation is not None:
                 shell = block.changed()
                 shell["citations"] = shell.get("citations") or []
-                shell["citations"].append(copied(delta.citation.to_dict()))
+                shell["citations"].append(copied(wire_of(delta.citation)))
         else:
             pieces = block.pieces.setdefault(field, [])
             pieces.append(getattr(delta, field))
@@ -365,7 +365,7 @@ class MessageAccumulator:
 
     def _change_message(self, event: MessageDelta) -> None:
         message = self._begin()
-        body = copied(event.delta.to_dict())
+        body = copied(wire_of(event.delta))
         for name in ("stop_reason", "stop_sequence", "stop_details"):
             if name in body:
                 message[name] = body[name]
@@ -376,7 +376,7 @@ class MessageAccumulator:
             if value is not None and name not in wire_names(Message):
                 message[name] = copied(value)
         if event.usage is not None:
-            counts = {name: count for name, count in copied(event.usage.to_dict()).items() if count is not None}
+            counts = {name: count for name, count in copied(wire_of(event.usage)).items() if count is not None}
             self._usage = {**(self._usage or {}), **counts}
         if self.progress is not Progress.CLOSED:
             self.progress = Progress.OPEN if message.get("stop_reason") is None else Progress.COMPLETE

@@ -27,6 +27,7 @@ from dgrid_async.endpoint import Progress
 from dgrid_async.pieces import PIECES, fold, join
 from dgrid_async.scalars import to_bytes
 from dgrid_async.structuring import structure
+from dgrid_async.wire import wire_of
 
 __all__ = ["ResponseAccumulator", "failure_in"]
 
@@ -344,7 +345,7 @@ class ResponseAccumulator:
     def item_at(self, event: Any, kind: str) -> _Item:
         """Return the item that an event is addressed to; if there is none, a new one of the kind."""
         # The attribute cannot tell a missing index from 0.
-        index = event.output_index if event.to_dict().get("output_index") is not None else None
+        index = event.output_index if wire_of(event).get("output_index") is not None else None
         item_id = getattr(event, "item_id", "")
         item = None if index is None else self._by_index.get(index)
         known = self._by_id.get(item_id)
@@ -392,13 +393,13 @@ class ResponseAccumulator:
     def _add_logprobs(self, event: Any) -> None:
         logprobs = _many(self._part_at(event), "logprobs")
         for logprob in event.logprobs:
-            logprobs[len(logprobs)] = logprob.to_dict()
+            logprobs[len(logprobs)] = wire_of(logprob)
 
     def _annotate(self, event: on.OutputTextAnnotationAdded) -> None:
         if event.annotation is not None:
             annotations = _many(self._part_at(event), "annotations")
-            numbered = event.to_dict().get("annotation_index") is not None
-            annotations[event.annotation_index if numbered else len(annotations)] = event.annotation.to_dict()
+            numbered = wire_of(event).get("annotation_index") is not None
+            annotations[event.annotation_index if numbered else len(annotations)] = wire_of(event.annotation)
 
     def _part_at(self, event: Any) -> _Fields:
         return _object(_many(self.item_at(event, "message").fields, "content"), event.content_index, "output_text")
@@ -428,14 +429,14 @@ class ResponseAccumulator:
 
     def _take_response(self, event: Any) -> list[Any]:
         """Take in the fields of the response that an event carries, and return its output."""
-        fields = event.to_dict().get("response") or {}
+        fields = wire_of(event).get("response") or {}
         self._response = {**self._response, **fields, "output": []}
         if event.response.usage is not None:
             self._usage = event.response.usage
         return fields.get("output") or []
 
     def _fail(self, event: on.ErrorEvent) -> None:
-        said = {name: value for name, value in event.to_dict().items() if name not in {"type", "sequence_number"}}
+        said = {name: value for name, value in wire_of(event).items() if name not in {"type", "sequence_number"}}
         self.failure = event.error or said or {"message": "the stream broke, and the gateway did not say why"}
         self.progress = Progress.CLOSED
 
@@ -448,7 +449,7 @@ class ResponseAccumulator:
         self._take_item(event, _DONE)
 
     def _take_item(self, event: on.OutputItemAdded | on.OutputItemDone, stage: int) -> None:
-        data = event.to_dict()
+        data = wire_of(event)
         fields = _Fields(data.get("item") or {})
         if not fields:
             return
@@ -488,13 +489,13 @@ class ResponseAccumulator:
             self._by_id[item.id] = item
 
     def _take_part(self, event: on.ContentPartAdded | on.ContentPartDone) -> None:
-        part = _Fields(event.part.to_dict())
+        part = _Fields(wire_of(event.part))
         if part:
             item = self.item_at(event, "reasoning" if part.get("type") == "reasoning_text" else "message")
             _put(_many(item.fields, "content"), event.content_index, part)
 
     def _take_paragraph(self, event: on.ReasoningSummaryPartAdded | on.ReasoningSummaryPartDone) -> None:
-        part = _Fields(event.part.to_dict())
+        part = _Fields(wire_of(event.part))
         _put(_many(self.item_at(event, "reasoning").fields, "summary"), event.summary_index, part)
 
     # ------------------------------------------------------------------------------------------------------------ calls
@@ -522,7 +523,7 @@ class ResponseAccumulator:
         # The list is that of one command, or of all up to it.
         first = event.command_index if len(event.output) <= event.command_index else 0
         for index, output in enumerate(event.output, first):
-            outputs[index] = _Fields(output.to_dict())
+            outputs[index] = _Fields(wire_of(output))
 
     # Audio's done events and unknown ones say nothing of the response.
     _handlers: ClassVar[dict[type[Any], Callable[[ResponseAccumulator, Any], None]]] = {

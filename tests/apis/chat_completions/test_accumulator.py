@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from dgrid_async.apis.chat_completions.events import (
 from dgrid_async.apis.chat_completions.types import ChatCompletion, UnknownToolCall
 from dgrid_async.endpoint import Progress
 from dgrid_async.sse import SSEDecoder
+from tests.counting import calls_made
 from tests.properties.budgets import brief, long, slow
 
 TRANSCRIPTS = Path(__file__).parents[2] / "transcripts"
@@ -907,23 +907,6 @@ def test_chunk_made_by_hand() -> None:
     assert (reply.id, reply.text, reply.choices[0].finish_reason) == ("c1", "Hi", "stop")
     assert reply.tool_calls[0].to_dict()["id"] == "1"
     assert accumulator.progress is Progress.COMPLETE
-
-
-def calls_made(function: Any, *arguments: Any) -> int:
-    """Return how many Python functions a call calls."""
-    count = 0
-
-    def note(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        function(*arguments)
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 KINDS = {

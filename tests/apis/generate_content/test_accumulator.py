@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from dgrid_async.apis.generate_content import types
 from dgrid_async.apis.generate_content.accumulator import GenerateContentAccumulator
 from dgrid_async.apis.generate_content.events import decode_event, text_of
 from dgrid_async.endpoint import Progress
+from tests.counting import calls_made
 
 TRANSCRIPTS = Path(__file__).parents[2] / "transcripts"
 SAMPLES = json.loads((TRANSCRIPTS / "index.json").read_text())["generate_content"]
@@ -508,22 +508,15 @@ def count_calls(events: list[dict[str, Any]], *, snapshots: bool) -> int:
     """Return how many calls, of Python and of C, the merging makes."""
     decoded = [decode_event(wire) for wire in events]
     accumulator = GenerateContentAccumulator()
-    calls = 0
 
-    def count(_frame: Any, kind: str, _arg: Any) -> None:
-        nonlocal calls
-        calls += kind in {"call", "c_call"}
-
-    sys.setprofile(count)
-    try:
+    def merge() -> None:
         for event in decoded:
             assert event is not None
             accumulator.add(event)
             if snapshots:
                 accumulator.snapshot()
-    finally:
-        sys.setprofile(None)
-    return calls
+
+    return calls_made(merge)
 
 
 STREAMS = {

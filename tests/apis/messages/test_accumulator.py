@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from dgrid_async.apis import messages
 from dgrid_async.apis.messages.accumulator import MessageAccumulator
 from dgrid_async.endpoint import Progress
 from dgrid_async.sse import SSEDecoder
+from tests.counting import calls_made
 
 TRANSCRIPTS = Path(__file__).parents[2] / "transcripts" / "messages"
 NAMES = sorted(path.stem for path in TRANSCRIPTS.glob("*.sse"))
@@ -738,20 +738,15 @@ def calls_for(count: int, *, live: bool, make: str) -> int:
         "citations": [delta(0, "citations_delta", citation={"type": "page_location"})] * count,
     }[make]
     events = [messages.decode_event(data) for data in [START, block(0, "text" if make == "citations" else make), *pieces, STOP]]
-    accumulator, calls = MessageAccumulator(), 0
+    accumulator = MessageAccumulator()
 
-    def counter(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal calls
-        calls += event in {"call", "c_call"}
-
-    sys.setprofile(counter)
-    try:
+    def merge() -> None:
         for event in events:
             accumulator.add(event)  # type: ignore[arg-type]  # none is a ping
             if live:
                 accumulator.snapshot()
-    finally:
-        sys.setprofile(None)
+
+    calls = calls_made(merge)
     assert accumulator.progress is Progress.CLOSED
     return calls
 

@@ -14,6 +14,7 @@ from dgrid_async.apis.responses.accumulator import ResponseAccumulator
 from dgrid_async.apis.responses.events import Event, decode_event
 from dgrid_async.apis.responses.types import Response, ResponseOutputMessage, ResponseUsage
 from dgrid_async.endpoint import Progress
+from tests.counting import calls_made
 
 TRANSCRIPTS = Path(__file__).parents[2] / "transcripts"
 FLAGS = json.loads((TRANSCRIPTS / "index.json").read_text())["responses"]
@@ -600,3 +601,11 @@ def test_a_snapshot_leaves_one_piece() -> None:
         assert len(pieces) == 1
     accumulator.add(decoded(text("y")))
     assert pieces == ["x" * 1000, "y"]
+
+
+def test_the_response_that_an_event_carries_is_taken_in_whole() -> None:
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
+    full = {**CREATED["response"], "tools": [tool] * 20, "reasoning": {"effort": "high"}, "metadata": {"a": "b"}, "top_p": 1.0}
+    short, long = decoded(CREATED), decoded(on("created", response=full))
+    calls_made(ResponseAccumulator().add, short)  # what is made at first use
+    assert calls_made(ResponseAccumulator().add, long) <= calls_made(ResponseAccumulator().add, short)
