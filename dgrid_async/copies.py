@@ -33,10 +33,12 @@ def copied(value: T) -> T:
         container = todo.pop()
         for place, item in container.items() if container.__class__ is dict else enumerate(container):
             kind = item.__class__
+            if kind in _LEAVES:
+                continue
             if kind is dict or kind is list:
                 container[place] = item.copy()
                 todo.append(container[place])
-            elif kind not in _LEAVES:
+            else:
                 container[place] = copied(item)
     return cast("T", root)
 

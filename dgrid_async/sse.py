@@ -129,18 +129,22 @@ class SSEDecoder:
             EventTooLargeError: As `feed`; or the stray text is above the bound.
         """
         lead, begun = self._lead, self._pieces
-        # How nearly every chunk is: events that all are one line behind what stood before the last payload. Then none needs a
-        # look of its own.
+        # How nearly every chunk is: events, mostly one, that are one line behind what stood before the last payload. Then none
+        # needs a look of its own.
         if self._calm and b"\r" not in chunk and self._size + len(chunk) < self._first_tidy:
             text = begun[0] + chunk if begun else chunk
             end = text.rfind(b"\n\n")
             if end > 0 and text.startswith(lead):
-                data: list[Any] = text[len(lead) : end].split(b"\n\n" + lead)
-                if b"\n" not in b"".join(data):  # in one go: a look at each costs more, and so does counting
+                data: Any = text[len(lead) : end]
+                if end + 2 == len(text) and b"\n" not in data:
+                    self._pieces, self._size = [], 0
+                    return [data]
+                payloads: list[Any] = data.split(b"\n\n" + lead)
+                if b"\n" not in b"".join(payloads):  # in one go: a look at each costs more, and so does counting
                     tail = text[end + 2 :]
                     self._pieces = [tail] if tail else []
                     self._size = len(tail)
-                    return data
+                    return payloads
         return self._payloads(chunk)
 
     def _payloads(self, chunk: bytes) -> list[Payload]:

@@ -39,10 +39,10 @@ ReplyT = TypeVar("ReplyT", bound=Reply)
 _GRACE = 1.0
 # A read that took this many seconds has let other tasks run; without one, the loop is given up each _SLICE seconds, and no
 # more than _SLICE_BYTES are decoded in one go: one read may hold a hundred thousand events. The objects of twice as many bytes
-# are enough to start the collector again and again. A read's first slice is smaller, so that its first event need not wait for
-# those behind it.
+# are enough to start the collector again and again. The first slices are smaller, so that a stream's first event need not wait
+# for those behind it.
 _WAITED = 0.0005
-_SLICE = 0.01
+_SLICE = 0.005
 _SLICE_BYTES, _FIRST_BYTES = 8 * 1024, 512
 
 
@@ -301,8 +301,8 @@ class EventStream(Generic[Event, ReplyT]):
                         self._slice_since = now = monotonic()
                         continue
                     self._waited = 0.0
-                    if len(chunk) > _FIRST_BYTES:
-                        body.feed(self._slice(chunk))
+                    if self._decoded or len(chunk) > (_SLICE_BYTES if body.given else _FIRST_BYTES):
+                        body.feed(self._slice(chunk, first=not body.given))
                     else:
                         self._backlog = b""
                         if chunk:
@@ -319,10 +319,10 @@ class EventStream(Generic[Event, ReplyT]):
             finally:
                 self._waits_since = 0.0
 
-    def _slice(self, chunk: bytes) -> bytes:
+    def _slice(self, chunk: bytes, *, first: bool) -> bytes:
         """Return what is to be decoded now of a large read, and keep the rest."""
         begin = self._decoded
-        end = begin + (min(begin, _SLICE_BYTES) or _FIRST_BYTES)
+        end = begin + ((min(begin, _SLICE_BYTES) or _FIRST_BYTES) if first else _SLICE_BYTES)
         whole = end >= len(chunk)
         self._backlog, self._decoded = (b"", 0) if whole else (chunk, end)
         return chunk[begin:end]

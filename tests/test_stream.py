@@ -34,6 +34,7 @@ from dgrid_async import (
     Timeouts,
     UnexpectedResponseError,
 )
+from dgrid_async.body import Body
 from dgrid_async.emulator import (
     PING,
     Abort,
@@ -1103,6 +1104,38 @@ async def test_a_flood_of_events_lets_other_tasks_run() -> None:
         beside.cancel()
         assert stream.snapshot.text == "x" * 20_000
     assert turns > 10
+
+
+async def test_only_the_first_event_is_decoded_before_those_that_came_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where several events come in one read, a stream that is behind takes them in one go."""
+    sizes: list[int] = []
+    feed = Body.feed
+
+    def counting(self: Body[Any, Any], chunk: bytes) -> None:
+        sizes.append(len(chunk))
+        feed(self, chunk)
+
+    monkeypatch.setattr(Body, "feed", counting)
+    first, second = (sse(*[piece(f"{name}{n} ") for n in range(12)]) for name in "ab")
+    assert 512 < len(first) < len(second + sse(piece("", "stop"), b"[DONE]")) < 8192
+    more = asyncio.Event()
+
+    async def play(_reader: Any, writer: asyncio.StreamWriter, _number: int) -> None:
+        writer.write(HEAD + chunked(first))
+        await more.wait()
+        writer.write(chunked(second + sse(piece("", "stop"), b"[DONE]")) + b"0\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(play) as url, AsyncDGrid(KEY, base_url=url) as client, stream_of(client) as stream:
+        texts = stream.text_stream
+        assert await anext(texts) == "a0 "
+        assert sizes == [512]
+        assert [await anext(texts) for _ in range(11)] == [f"a{n} " for n in range(1, 12)]
+        assert sum(sizes) == len(first)
+        sizes.clear()
+        more.set()
+        assert [text async for text in texts] == [f"b{n} " for n in range(12)]
+    assert len(sizes) == 1
 
 
 async def test_an_event_above_the_bound_ends_the_stream_with_what_had_come() -> None:
