@@ -64,7 +64,7 @@ def run(arena: Arena) -> list[Row]:
     for name in corpus.FORMATS:
         peers = [SUBJECT]
         rows += arena.compete(
-            "accumulators", f"{name}, text", peers, stretch, rounds=arena.rounds(3), format=name, deltas=deltas, live=False
+            "accumulators", f"{name}, text", peers, stretch, rounds=arena.rounds(7), format=name, deltas=deltas, live=False
         )
     for name in ("messages", "chat_completions"):
         rows += arena.compete(
@@ -72,7 +72,7 @@ def run(arena: Arena) -> list[Row]:
             f"{name}, live tool call",
             [SUBJECT],
             stretch,
-            rounds=arena.rounds(3),
+            rounds=arena.rounds(7),
             format=name,
             deltas=deltas // 4,
             live=True,
