@@ -157,6 +157,7 @@ def survey(
                 names = filter(None, map(_id_of, texts)) if endpoint is None else ()
             suspects.update(seen.add(names))
             number += count
+    del seen  # the second reading takes room of its own
     repeats = tuple(_repeats(path, suspects, most, tick)) if suspects else ()
     return Survey(state.st_size, state.st_mtime_ns, digest.hexdigest(), number, tuple(filled), repeats)
 

@@ -264,3 +264,18 @@ def test_ids_are_compared_in_two_bytes_a_line(tmp_path: Path) -> None:
         sizes.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert (sizes[1] - sizes[0]) / 20_000 < 8
+
+
+def test_a_second_reading_takes_the_room_of_the_first(tmp_path: Path) -> None:
+    rows = [row(f"request-{n:08}") for n in range(10_000)]
+    put(tmp_path / "in", *rows)
+    put(tmp_path / "again", *rows, rows[0])
+    sizes = []
+    for name in ("in", "again"):
+        survey(tmp_path / name)  # what is made at first use
+        tracemalloc.start()
+        repeats = survey(tmp_path / name).repeats
+        sizes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert repeats == (10_001,)
+    assert sizes[1] - sizes[0] < 100_000  # with the table of the first kept meanwhile: 590,000
