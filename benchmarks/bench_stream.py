@@ -148,7 +148,7 @@ def run(arena: Arena) -> list[Row]:
     for name in corpus.FORMATS:
         case = f"{name}, large reads"
         given: dict[str, Any] = {"url": f"{arena.url}/large.{deltas}", "format": name, "streams": streams}
-        rounds = arena.rounds(7)
+        rounds = arena.rounds(15)
         total = len(corpus.text_stream(name, deltas).events)
         bytes_only = [peer for peer in arena.peers("stream", name) if peer == RAW]
         rows += arena.compete("stream", case, bytes_only, read_raw, rounds=rounds, **given, events=total)
