@@ -159,7 +159,7 @@ def run(arena: Arena) -> list[Row]:
             f"{name}, one event a read",
             arena.peers("stream", name, without=(RAW,)),
             read_stepped,
-            rounds=arena.rounds(11),
+            rounds=arena.rounds(33),
             url=arena.url,
             format=name,
             deltas=40 if arena.quick else 500,
