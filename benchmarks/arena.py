@@ -9,7 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -49,11 +50,29 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.stdout.close()  # type: ignore[union-attr]
 
 
+@contextmanager
+def _one_core(*processes: int) -> Iterator[None]:
+    """Keep processes on the same core for a while, where the system lets one choose."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = {process: os.sched_getaffinity(process) for process in processes}
+    core = min(set.intersection(*before.values()))
+    try:
+        for process in processes:
+            os.sched_setaffinity(process, {core})
+        yield
+    finally:
+        for process, cores in before.items():
+            os.sched_setaffinity(process, cores)
+
+
 class Worker:
     """One competitor's process; to be waited for before it is given anything to do."""
 
     def __init__(self, peer: str, loop: str = LOOPS[0]) -> None:
         self._process = _start("benchmarks.worker", peer, loop)
+        self.pid = self._process.pid
 
     def wait(self) -> None:
         """Wait until the peer is imported.
@@ -163,6 +182,7 @@ class Arena:
         rounds: int,
         fresh: bool = False,
         warm: bool = True,
+        one_core: bool = False,
         loops: Sequence[str] = (),
         **arguments: Any,
     ) -> list[Row]:
@@ -176,6 +196,8 @@ class Arena:
             rounds: How often.
             fresh: Whether each turn is to have a process of its own: for memory.
             warm: Whether each does the job once before the first round.
+            one_core: Whether competitor and server are to share a core: where each waits for the other's every write, what the
+                machine takes to wake a second core is more than what is measured, and changes from minute to minute.
             loops: On whose event loops each is to do it, each turn in a process of its own; the case then names the loop.
             arguments: The job's.
         """
@@ -189,7 +211,8 @@ class Arena:
                 try:
                     if fresh:
                         worker.wait()
-                    figures = worker.do(job, **arguments)
+                    with _one_core(self._server.pid, worker.pid) if one_core else nullcontext():
+                        figures = worker.do(job, **arguments)
                 except JobError as error:
                     self.failed[f"{peer}, {bench}: {_on(case, loop, loops)}"] = str(error).strip().splitlines()[-1]
                     taking_part.remove(turn)

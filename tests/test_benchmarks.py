@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -171,6 +172,28 @@ def test_a_peer_that_fails_has_no_figures_there(arena: Arena, monkeypatch: pytes
     rows = arena.compete("bench", "case", [FLOOR, SUBJECT], decode, rounds=2, format="messages", events=3, tool=False)
     assert [(row.peer, len(row.rounds)) for row in rows] == [(SUBJECT, 2)]
     assert arena.failed == {"bare, bench: case": "RuntimeError: broken on purpose"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not let a process choose its core")
+def test_competitor_and_server_share_a_core_while_they_work(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.bench_events import decode
+
+    server = arena._server.pid
+    seen: list[tuple[set[int], set[int]]] = []
+
+    def do(self: Worker, *_: object, **__: object) -> dict[str, float]:
+        seen.append((os.sched_getaffinity(self.pid), os.sched_getaffinity(server)))
+        return {"µs": 1.0}
+
+    monkeypatch.setattr(Worker, "do", do)
+    free = os.sched_getaffinity(server)
+    arena.compete("bench", "case", [FLOOR], decode, rounds=1, warm=False, one_core=True)
+    arena.compete("bench", "case", [FLOOR], decode, rounds=1, warm=False)
+    (worker_one, server_one), behind = seen
+    assert worker_one == server_one
+    assert len(server_one) == 1
+    assert behind == (free, free)
 
 
 @pytest.mark.slow
