@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import corpus
@@ -17,12 +18,14 @@ from benchmarks.peers import SUBJECT, Peer
 __all__ = ["merge", "run", "stretch"]
 
 
-def _merged(peer: Peer, stream: corpus.Stream, *, live: bool) -> tuple[float, Any]:
-    decode_one = peer.decode(stream.format)
-    events = [decode_one(text) for text in stream.data]
+def _merged(peer: Peer, streams: Sequence[corpus.Stream], *, live: bool) -> tuple[float, Any]:
+    """Return the seconds that merging all of them took, each to a reply of its own, and the last reply."""
+    decode_one = peer.decode(streams[0].format)
+    decoded = [[decode_one(text) for text in stream.data] for stream in streams]
     gc.collect()  # what decoding left behind is not the merging's to clear away
     began = time.process_time()
-    result = peer.accumulate(stream.format, events, live=live)
+    for events in decoded:
+        result = peer.accumulate(streams[0].format, events, live=live)
     return time.process_time() - began, result
 
 
@@ -38,10 +41,11 @@ def stretch(peer: Peer, *, format: str, deltas: int, live: bool) -> dict[str, fl
     make = corpus.tool_stream if live else corpus.text_stream
     short, long = make(format, deltas), make(format, 4 * deltas)
     shorts, longs = [], []
-    # By turns, and four short ones for a long one: what slows the machine for a while then slows both alike.
-    for _ in range(3):
-        shorts.append(sum(_merged(peer, short, live=live)[0] for _ in range(4)) / 4)
-        longs.append(_merged(peer, long, live=live)[0])
+    # By turns, and four short ones for a long one: what slows the machine for a while then slows both alike, and as many events
+    # are walked through, of which as few are still in a cache.
+    for _ in range(7):
+        shorts.append(_merged(peer, [short] * 4, live=live)[0] / 4)
+        longs.append(_merged(peer, [long], live=live)[0])
     return {
         "µs CPU an event": min(longs) / deltas / 4 * 1e6,
         "time for four times the deltas, in times": min(longs) / min(shorts),
@@ -51,7 +55,7 @@ def stretch(peer: Peer, *, format: str, deltas: int, live: bool) -> dict[str, fl
 def merge(peer: Peer, *, format: str, pieces: int) -> dict[str, float]:  # noqa: A002
     """Return what a tool call in so many pieces of 16 characters costs, looked at behind each, parsed."""
     stream = corpus.tool_stream(format, pieces)
-    seconds, result = _merged(peer, stream, live=True)
+    seconds, result = _merged(peer, [stream], live=True)
     if len(result["rows"]) < pieces // 8:
         raise ValueError("the arguments did not come out whole")
     return {"ms CPU": seconds * 1e3}

@@ -44,7 +44,7 @@ def run(arena: Arena) -> list[Row]:
                 f"{name}, {in_flight} in flight",
                 arena.peers("plain", name, without=(RAW, "httpx_sse")),
                 call,
-                rounds=arena.rounds(9 if in_flight < 512 else 5),
+                rounds=arena.rounds(9),
                 warm=False,
                 url=f"{arena.url}/plain",
                 format=name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from dgrid_async.pieces import PIECES, fold, join
@@ -31,3 +33,18 @@ def test_joining_leaves_a_text_that_was_handed_out_as_it_was() -> None:
         found.append(join(pieces))
     assert found == ["a", "aé", "aé漢", "aé漢b"]
     assert join([]) == ""
+
+
+@pytest.mark.parametrize("more", [1, 3])
+def test_a_text_that_nobody_else_holds_grows_in_its_place(more: int) -> None:
+    tracemalloc.start()
+    try:
+        pieces = ["x" * 10_000_000]
+        pieces += ["y"] * more
+        tracemalloc.reset_peak()
+        text = join(pieces)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert text == "x" * 10_000_000 + "y" * more
+    assert peak < 11_000_000
