@@ -44,8 +44,8 @@ WARM_PART = 0.3
 # Resident memory may end this much higher than after warming up: what the allocator keeps is not the same each time.
 GROWTH_PART = 0.10
 GROWTH_MEGABYTES = 8.0
-# Transports close behind the call that closes them.
-SETTLE_SECONDS = 0.2
+# Transports close behind the call that closes them, and a whole answer holds its slot for 0.25 s where its body does not end.
+SETTLE_SECONDS = 0.6
 # How streams end, and how often.
 WAYS = ("read", "read", "read", "read", "read", "read", "final", "leave", "cancel", "abort")
 # Files beside the sockets of the streams.

@@ -263,9 +263,9 @@ class Body(Generic[Event, ReplyT]):
             if self.over:
                 return
             if isinstance(payload, Stray):
-                self._stray = payload.text
-                if len(payload.text) > _STRAY_BYTES or _first_json(payload.text) is not None:
-                    self._misplaced(payload.text)
+                text = self._stray = payload.text[:_STRAY_BYTES]
+                if len(payload.text) > _STRAY_BYTES or _first_json(text) is not None:
+                    self._misplaced(text)
             elif isinstance(payload, ServerSentEvent):
                 self._take_data(payload.data.encode("utf-8", "surrogatepass"), payload.event)
             else:

@@ -19,6 +19,7 @@ The decoder is sans-IO and linear in its input, in whatever pieces it comes.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -158,7 +159,7 @@ class SSEDecoder:
         else:
             blocks = self._blocks(chunk)
         if self._stray:
-            return self._gathered(blocks) if blocks else []
+            return self._gather(blocks, items)
         rest = iter(blocks)
         lead = self._lead
         for block in rest:
@@ -168,11 +169,12 @@ class SSEDecoder:
                 lead = found
                 append(block[start:])
             elif block:
-                event = self._parse(self._split_stray(block))
+                fields, stray = _split_stray(block)
+                event = self._parse(fields)
                 if event is not None:
                     append(event)
-                if self._stray:
-                    items.extend(self._gathered(rest))
+                if stray:
+                    self._gather([stray, *rest], items)
         self._lead = lead
         if self._size >= LARGE_BYTES:
             self._look_for_large()
@@ -189,10 +191,11 @@ class SSEDecoder:
             self._pieces = [last[0]]
         block = self._last_block()
         if self._stray:
-            return self._gathered([block])
-        event = self._parse(self._split_stray(block))
+            return self._gather([block], [])
+        fields, stray = _split_stray(block)
+        event = self._parse(fields)
         items: list[Payload] = [event] if event is not None and _is_complete(event.data) else []
-        return [*items, *self._gathered(())] if self._stray else items
+        return self._gather([stray], items) if stray else items
 
     def _look_for_large(self) -> None:
         """Take the data of the unfinished event in as it comes from here on, if it is one large line."""
@@ -229,25 +232,24 @@ class SSEDecoder:
                 blocks[0] = lead + bytes(data) + further
         return blocks
 
-    def _gathered(self, blocks: Iterable[bytes]) -> list[Payload]:
-        """Return the stray text with these blocks behind it: its own blank lines separate nothing."""
-        for block in blocks:
-            self._stray += b"\n\n" + block
-        if self.max_event_bytes is not None and len(self._stray) > self.max_event_bytes:
-            self._overflow = True
-            raise self._too_large()
-        return [Stray(bytes(self._stray))]
+    def _gather(self, blocks: Iterable[bytes], items: list[Payload]) -> list[Payload]:
+        """Return the items, and behind them the stray text, grown by what of these blocks is within the bound.
 
-    def _split_stray(self, block: bytes) -> bytes:
-        """Return the block up to the line where a stray text begins, and keep that."""
-        at = 0
-        if not block.startswith(_STRAY_STARTS):
-            found = [at for start in _STRAY_STARTS if (at := block.find(b"\n" + start)) >= 0]
-            if not found:
-                return block
-            at = min(found) + 1
-        self._stray += block[at:]
-        return block[:at]
+        Its own blank lines separate nothing.
+        """
+        stray, limit = self._stray, self.max_event_bytes or sys.maxsize
+        size = len(stray)
+        for block in blocks:
+            more = b"\n\n" + block if stray else block
+            if len(stray) + len(more) > limit:
+                self._overflow = True
+                break
+            stray += more
+        if len(stray) > size:
+            items.append(Stray(bytes(stray)))
+        elif self._overflow and not items:
+            raise self._too_large()
+        return items
 
     def _last_block(self) -> bytes:
         """Return what the end of the body leaves unfinished."""
@@ -405,6 +407,15 @@ def _lead(block: bytes | bytearray) -> bytes:
     data = block.find(b"\n") + 1
     plain = block.startswith(b"event: ") and not block.startswith(_TELLING, 7) and block.startswith(b"data: ", data)
     return bytes(block[: data + 6]) if plain else b""
+
+
+def _split_stray(block: bytes) -> tuple[bytes, bytes]:
+    """Return the block up to the line where a stray text begins, and that."""
+    if block.startswith(_STRAY_STARTS):
+        return b"", block
+    found = [at for start in _STRAY_STARTS if (at := block.find(b"\n" + start)) >= 0]
+    end = min(found) + 1 if found else len(block)
+    return block[:end], block[end:]
 
 
 def _is_complete(data: str | LargeJSON) -> bool:

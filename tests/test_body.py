@@ -23,6 +23,7 @@ from dgrid_async.errors import (
     APIStatusError,
     DGridError,
     EventTooLargeError,
+    InternalServerError,
     OverloadedError,
     RateLimitError,
     StreamDecodeError,
@@ -328,6 +329,41 @@ def test_a_stray_text_that_ends_half_way_is_a_decode_error() -> None:
     body.end()
     taken(body)
     assert type(body.verdict()) is StreamDecodeError
+
+
+@pytest.mark.parametrize("blank", [b"\n\n", b"\n"])
+@pytest.mark.parametrize(("length", "error"), [(40_000, InternalServerError), (80_000, StreamDecodeError)])
+def test_a_large_stray_error_is_the_same_in_any_pieces(blank, length, error) -> None:
+    lines = [
+        b'{"error":',
+        b'{"message":',
+        b'"' + b"x" * (length // 2) + b'"',
+        b',"code": 500,',
+        b'"more": "' + b"y" * (length // 2) + b'"}}',
+    ]
+    data = sse(chunk("a")) + blank.join(lines) + b"\n\n" + b"z" * 40_000
+    for size in (len(data), 20_000, 1000):
+        body = new()
+        for at in range(0, len(data), size):
+            if not body.over:
+                body.feed(data[at : at + size])
+        if not body.over:
+            body.end()
+        assert texts(body) == ["a"]
+        assert type(body.verdict()) is error
+
+
+def test_what_came_before_a_stray_text_above_the_bound_is_given() -> None:
+    data = sse(chunk("a")) + b'{"one":\n\n' * 60
+    for size in (len(data), 7):
+        body = new(limit=300)
+        for at in range(0, len(data), size):
+            if not body.over:
+                body.feed(data[at : at + size])
+        if not body.over:
+            body.end()
+        assert texts(body) == ["a"]
+        assert type(body.verdict()) is EventTooLargeError
 
 
 # ----------------------------------------------------------------------------------------------- no event stream at all

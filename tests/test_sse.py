@@ -6,6 +6,7 @@ import json
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -412,6 +413,31 @@ def test_stray_text_is_bounded() -> None:
         decoder.payloads(b"4,5\n\n")
     with pytest.raises(EventTooLargeError):
         decoder.last_payloads()
+
+
+def test_what_came_before_a_stray_text_grew_above_the_bound_is_handed_on_in_any_pieces() -> None:
+    data = b"data: 1\n\n[1,\n\n2,3\n\n4,5\n\n"
+    ways: list[Iterable[int]] = [[], range(1, len(data)), *([cut] for cut in range(1, len(data)))]
+    for cuts in ways:
+        decoder = SSEDecoder(10)
+        items: list[Payload] = []
+        with suppress(EventTooLargeError):
+            for start, end in pairwise([0, *cuts, len(data)]):
+                items += decoder.payloads(data[start:end])
+        assert as_data(items[0]) == "1"
+        assert items[-1] == Stray(b"[1,\n\n2,3")
+        with pytest.raises(EventTooLargeError):
+            decoder.last_payloads()
+
+
+def test_a_stray_text_above_the_bound_from_its_beginning_comes_behind_its_event() -> None:
+    decoder = SSEDecoder(10)  # comments do not count for an event, but these lines are no comments
+    data = b"data: 1\n[\n:23456\n:89012\n\n"
+    assert decoder.payloads(data) == [ServerSentEvent(data="1")]
+    with pytest.raises(EventTooLargeError):
+        decoder.payloads(b"\n")
+    with pytest.raises(EventTooLargeError):
+        SSEDecoder(10).payloads(data.removeprefix(b"data: 1\n"))
 
 
 # ------------------------------------------------------------------------------------------------------- the body's end
