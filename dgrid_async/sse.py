@@ -176,7 +176,7 @@ class SSEDecoder:
                 if stray:
                     self._gather([stray, *rest], items)
         self._lead = lead
-        if self._size >= LARGE_BYTES:
+        if self._size >= LARGE_BYTES and not self._stray:
             self._look_for_large()
         unusual = self._after_cr or self._stray or self._overflow or self._large or len(self._pieces) > 1
         self._calm = self._head is None and not unusual and self._tidy_at == self._first_tidy

@@ -190,6 +190,7 @@ def test_payloads_say_what_feed_does(case: tuple[bytes, list[int]]) -> None:
 @given(cut_bodies())
 @example((b'data: {"a":"xyz\xc3\xa9"}\r\ndata: x\r\n', [8, 13, 17]))
 @example((b"data: [DONE]\n", [9]))
+@example((b"{\n\ndata: 12", []))
 @pytest.mark.usefixtures("small_is_large")
 def test_large_payloads_say_what_feed_does(case: tuple[bytes, list[int]]) -> None:
     compare(*case)
