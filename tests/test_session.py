@@ -270,6 +270,21 @@ async def test_a_body_that_nobody_reads_is_held_back(piece: bytes, count: int) -
     assert await reader.readany() == b"rest"
 
 
+async def test_the_ends_of_chunks_that_came_with_the_headers_are_let_go() -> None:
+    reader, _ = reader_of(quick=False)
+    reader.begin_http_chunk_receiving()
+    reader.feed_data(b"one ")
+    reader.end_http_chunk_receiving()
+    assert reader._http_chunk_splits
+    reader = quicken(reader)
+    assert reader._http_chunk_splits is None
+    reader.begin_http_chunk_receiving()
+    reader.feed_data(b"two")
+    reader.end_http_chunk_receiving()
+    reader.feed_eof()
+    assert [await reader.readany(), await reader.readany()] == [b"one two", b""]
+
+
 async def test_another_answer_on_the_connection_is_left_alone() -> None:
     reader, protocol = reader_of()
     reader.feed_data(b"end")
